@@ -1,0 +1,39 @@
+"""Comments and docstrings as plain text."""
+
+import inspect
+import re
+
+_MARKER = re.compile(
+    r"^\s*(?:///?!?|//!|/\*[*!]*|\*+/|\*(?!\*)|#+:?(?![\[!a-z])|#!|--+\s?\|?|;+|%+|\{-+\s?\||<!--|\(\*+)\s?"
+)
+_END = re.compile(r"\s*(?:\*+/|-+\}|-->|\*+\))\s*$")
+_DIRECTIVE = re.compile(
+    r"^(?:go:|\+build|nolint|eslint|prettier-|tslint|@ts-|jshint|istanbul |c8 |noqa|type:\s*ignore"
+    r"|pylint:|mypy:|pragma|clang-format|-\*-|vim:|!/|region\b|endregion\b|<reference)"
+)
+_RULE = re.compile(r"^[\W_]{3,}$")
+_COMMENT_LINE = re.compile(r"^\s*(?://|/\*|\*(?:\s|/|$)|#(?:[\s#]|$)|--(?:\s|-|\||$)|;|%%?\s|\{-|<!--|\(\*)")
+_QUOTES = re.compile(r"^[A-Za-z]{0,2}(\"\"\"|'''|\"|')(.*?)(?:\1)?$", re.DOTALL)
+_LICENSE = re.compile(r"copyright|licen[cs]e|spdx-", re.IGNORECASE)
+
+
+def is_comment(line: str) -> bool:
+    """True for a line that looks like a comment in most languages."""
+    return bool(_COMMENT_LINE.match(line))
+
+
+def plain(lines: list[str]) -> str:
+    """Comment lines without their markers, rulers and directives of tools; "" for a licence."""
+    kept = []
+    for line in lines:
+        text = _END.sub("", _MARKER.sub("", line, count=1)).rstrip()
+        if not _DIRECTIVE.match(text.lstrip()) and not _RULE.match(text):
+            kept.append(text)
+    text = "\n".join(kept).strip()
+    return "" if _LICENSE.search(text[:400]) else text
+
+
+def docstring(literal: str) -> str:
+    """The text of a string literal that documents what it stands in."""
+    found = _QUOTES.match(literal)
+    return inspect.cleandoc(found.group(2)).strip() if found else ""

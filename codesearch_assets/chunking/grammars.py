@@ -1,0 +1,362 @@
+"""Grammars: which node types of a tree-sitter grammar are definitions, comments, wrappers.
+
+A grammar is a row of tables; what tables cannot say (a JavaScript constant that is a function,
+a Go receiver) is a `reader`: a function from one node to the definitions it makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tree_sitter import Node, Parser
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A definition as the tree shows it.
+
+    name: relative to the scope it stands in. node: what its lines are taken from. body: the node
+    with its members or statements, None if there is none. container: its members are definitions.
+    """
+
+    name: str
+    kind: str
+    node: Node
+    body: Node | None = None
+    container: bool = False
+
+
+Reader = Callable[["Node", bool], "list[Definition] | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """One language's tables; each holds node types.
+
+    loader: "module:function" that returns the language, imported when first needed.
+    definitions: type -> kind. containers: definitions whose members are definitions.
+    wrappers: type -> fields, one of which holds the definition (decorators, export).
+    transparent: statements whose inner definitions belong to the scope around them.
+    annotations: siblings that belong to the next definition whatever lies between.
+    reader: asked before the tables for the node types in `reads`, with the node and whether it
+    stands in a container; None from it means: ask the tables.
+    """
+
+    loader: str
+    definitions: Mapping[str, str]
+    containers: frozenset[str] = frozenset()
+    wrappers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    transparent: frozenset[str] = frozenset()
+    comments: frozenset[str] = frozenset({"comment"})
+    annotations: frozenset[str] = frozenset()
+    imports: frozenset[str] = frozenset()
+    name_fields: tuple[str, ...] = ("name",)
+    body_fields: tuple[str, ...] = ("body",)
+    docstrings: bool = False
+    reads: frozenset[str] = frozenset()
+    reader: Reader | None = None
+    defining: frozenset[str] = field(init=False)  # every type that can hold a definition
+
+    def __post_init__(self) -> None:
+        types = self.definitions.keys() | self.wrappers.keys() | self.transparent | self.reads
+        object.__setattr__(self, "defining", types | {"ERROR"})
+
+
+@cache
+def parser(loader: str) -> Parser:
+    """The parser of a grammar, made once. Raises ImportError where the wheel is missing."""
+    from tree_sitter import Language, Parser
+
+    module, function = loader.split(":")
+    return Parser(Language(getattr(import_module(module), function)()))
+
+
+def text_of(node: Node | None) -> str:
+    """The source text of a node, "" for None."""
+    return node.text.decode("utf-8", "replace") if node is not None and node.text else ""
+
+
+def first_field(node: Node, names: tuple[str, ...]) -> Node | None:
+    """The first of the named fields that the node has."""
+    for name in names:
+        child = node.child_by_field_name(name)
+        if child is not None:
+            return child
+    return None
+
+
+def first_named(node: Node) -> Node | None:
+    """The first named child (asking for one that is not there raises)."""
+    return node.named_child(0) if node.named_child_count else None
+
+
+def definitions_of(node: Node, grammar: Grammar, in_container: bool) -> list[Definition]:
+    """The definitions that one statement makes in its own scope; empty for other statements."""
+    if node.type not in grammar.defining:
+        return []
+    outer = node
+    while fields := grammar.wrappers.get(node.type):
+        inner = first_field(node, fields)
+        if inner is None:
+            break
+        node = inner
+    found = _read(node, grammar, in_container)
+    if outer is node or not found:
+        return found
+    if len(found) == 1:
+        one = found[0]
+        return [Definition(one.name, one.kind, outer, one.body, one.container)]
+    return found
+
+
+def _read(node: Node, grammar: Grammar, in_container: bool) -> list[Definition]:
+    if grammar.reader is not None and node.type in grammar.reads:
+        special = grammar.reader(node, in_container)
+        if special is not None:
+            return special
+    kind = grammar.definitions.get(node.type)
+    if kind is None:
+        return []
+    name = text_of(first_field(node, grammar.name_fields)).strip("'\"") or "default"
+    if kind == "function" and in_container:
+        kind = "method"
+    body = first_field(node, grammar.body_fields)
+    return [Definition(name, kind, node, body, node.type in grammar.containers)]
+
+
+def _read_python(node: Node, in_container: bool) -> list[Definition] | None:
+    if node.type == "type_alias_statement":
+        return [Definition(text_of(node.child_by_field_name("left")), "type", node)]
+    if node.type != "expression_statement":
+        return None
+    assignment = first_named(node)
+    if in_container or assignment is None or assignment.type != "assignment":
+        return []
+    left = assignment.child_by_field_name("left")
+    if left is None or left.type != "identifier":
+        return []
+    value = assignment.child_by_field_name("right")
+    return [Definition(text_of(left), "constant", node, value)]
+
+
+PYTHON = Grammar(
+    loader="tree_sitter_python:language",
+    definitions={"function_definition": "function", "class_definition": "class"},
+    containers=frozenset({"class_definition"}),
+    wrappers={"decorated_definition": ("definition",)},
+    transparent=frozenset(
+        {
+            "if_statement",
+            "elif_clause",
+            "else_clause",
+            "try_statement",
+            "except_clause",
+            "finally_clause",
+            "with_statement",
+            "block",
+        }
+    ),
+    imports=frozenset({"import_statement", "import_from_statement", "future_import_statement"}),
+    docstrings=True,
+    reads=frozenset({"expression_statement", "type_alias_statement"}),
+    reader=_read_python,
+)
+
+_JS_FUNCTIONS = frozenset(
+    {"arrow_function", "function_expression", "generator_function", "function"}
+)
+_JS_PEELED = frozenset(
+    {"parenthesized_expression", "as_expression", "satisfies_expression", "non_null_expression"}
+)
+_JS_FIELDS = frozenset({"field_definition", "public_field_definition", "pair"})
+
+
+def _peel(node: Node | None) -> Node | None:
+    while node is not None and node.type in _JS_PEELED:
+        node = first_named(node)
+    return node
+
+
+def _js_value(name: str, value: Node | None, node: Node, in_container: bool) -> Definition:
+    """The definition `name = value` makes."""
+    value = _peel(value)
+    if value is None:
+        return Definition(name, "constant", node)
+    if value.type in _JS_FUNCTIONS:
+        kind = "method" if in_container else "function"
+        return Definition(name, kind, node, value.child_by_field_name("body"))
+    if value.type in ("class", "class_expression"):
+        return Definition(name, "class", node, value.child_by_field_name("body"), True)
+    return Definition(name, "constant", node, value, value.type == "object")
+
+
+def _js_path(left: Node) -> str:
+    """``Foo.prototype.bar`` is Foo.bar, ``module.exports.x`` is x, ``exports`` is ""."""
+    parts = [p for p in text_of(left).replace("?.", ".").split(".") if p != "prototype"]
+    for prefix in (["module", "exports"], ["exports"]):
+        if parts[: len(prefix)] == prefix:
+            parts = parts[len(prefix) :]
+    return ".".join(parts)
+
+
+def _js_assignment(node: Node) -> list[Definition]:
+    inner = first_named(node)
+    if inner is None:
+        return []
+    if inner.type == "internal_module":
+        name = text_of(inner.child_by_field_name("name"))
+        return [Definition(name, "module", node, inner.child_by_field_name("body"), True)]
+    if inner.type != "assignment_expression":
+        return []
+    left = inner.child_by_field_name("left")
+    if left is None or left.type not in ("member_expression", "identifier"):
+        return []
+    found = _js_value(_js_path(left), inner.child_by_field_name("right"), node, False)
+    if found.kind == "constant" and not found.container:
+        return []
+    if found.kind == "function" and ".prototype." in text_of(left):
+        return [Definition(found.name, "method", node, found.body)]
+    return [found]
+
+
+def _read_javascript(node: Node, in_container: bool) -> list[Definition] | None:
+    kind = node.type
+    if kind in ("lexical_declaration", "variable_declaration"):
+        found = []
+        declarators = [n for n in node.named_children if n.type == "variable_declarator"]
+        for one in declarators:
+            name = one.child_by_field_name("name")
+            if name is not None and name.type == "identifier":
+                where = node if len(declarators) == 1 else one
+                value = one.child_by_field_name("value")
+                found.append(_js_value(text_of(name), value, where, False))
+        return found
+    if kind == "expression_statement":
+        return _js_assignment(node)
+    if kind == "object":  # export default {...}
+        return [Definition("", "constant", node, node, True)]
+    if kind in _JS_FUNCTIONS:  # export default () => ...
+        return [Definition("default", "function", node, node.child_by_field_name("body"))]
+    if kind in _JS_FIELDS:
+        name = first_field(node, ("property", "name", "key"))
+        found_one = _js_value(
+            text_of(name).strip("'\""), node.child_by_field_name("value"), node, in_container
+        )
+        return [found_one] if found_one.kind in ("method", "class") else []
+    return None
+
+
+_JS_READS = (
+    _JS_FUNCTIONS
+    | _JS_FIELDS
+    | {"lexical_declaration", "variable_declaration", "expression_statement", "object"}
+)
+_JS_DEFINITIONS = {
+    "function_declaration": "function",
+    "generator_function_declaration": "function",
+    "class_declaration": "class",
+    "method_definition": "method",
+}
+_JS_TRANSPARENT = frozenset(
+    {"if_statement", "else_clause", "try_statement", "statement_block", "labeled_statement"}
+)
+
+JAVASCRIPT = Grammar(
+    loader="tree_sitter_javascript:language",
+    definitions=_JS_DEFINITIONS,
+    containers=frozenset({"class_declaration"}),
+    wrappers={"export_statement": ("declaration", "value")},
+    transparent=_JS_TRANSPARENT,
+    comments=frozenset({"comment", "html_comment", "hash_bang_line"}),
+    annotations=frozenset({"decorator"}),
+    imports=frozenset({"import_statement"}),
+    reads=_JS_READS,
+    reader=_read_javascript,
+)
+
+
+def _typescript(function: str) -> Grammar:
+    return Grammar(
+        loader=f"tree_sitter_typescript:{function}",
+        definitions=_JS_DEFINITIONS
+        | {
+            "abstract_class_declaration": "class",
+            "interface_declaration": "interface",
+            "type_alias_declaration": "type",
+            "enum_declaration": "type",
+            "function_signature": "function",
+            "method_signature": "method",
+            "abstract_method_signature": "method",
+            "module": "module",
+            "internal_module": "module",
+        },
+        containers=frozenset(
+            {
+                "class_declaration",
+                "abstract_class_declaration",
+                "interface_declaration",
+                "module",
+                "internal_module",
+            }
+        ),
+        wrappers={"export_statement": ("declaration", "value")},
+        transparent=_JS_TRANSPARENT | {"ambient_declaration", "export_statement"},
+        comments=JAVASCRIPT.comments,
+        annotations=JAVASCRIPT.annotations,
+        imports=frozenset({"import_statement", "import_alias"}),
+        body_fields=("body", "value"),
+        reads=_JS_READS,
+        reader=_read_javascript,
+    )
+
+
+TYPESCRIPT = _typescript("language_typescript")
+TSX = _typescript("language_tsx")
+
+_GO_TYPES = {"struct_type": "class", "interface_type": "interface"}
+
+
+def _go_receiver(node: Node) -> str:
+    """The type name of a method's receiver: Router for ``(r *Router[T])``."""
+    receiver = text_of(node.child_by_field_name("receiver")).strip("()").split("[")[0].split()
+    return receiver[-1].lstrip("*") if receiver else ""
+
+
+def _read_go(node: Node, in_container: bool) -> list[Definition] | None:
+    if node.type == "method_declaration":
+        name = f"{_go_receiver(node)}.{text_of(node.child_by_field_name('name'))}"
+        return [Definition(name.lstrip("."), "method", node, node.child_by_field_name("body"))]
+    if node.type not in ("type_declaration", "const_declaration", "var_declaration"):
+        return None
+    specs = [n for n in node.named_children if n.type.endswith(("_spec", "_alias"))]
+    for listed in node.named_children:
+        if listed.type == "var_spec_list":
+            specs += [n for n in listed.named_children if n.type == "var_spec"]
+    found = []
+    for spec in specs:
+        where = node if len(specs) == 1 else spec
+        value = first_field(spec, ("type", "value"))
+        for name in spec.children_by_field_name("name"):
+            if name.type == ",":
+                continue
+            kind = "constant"
+            if node.type == "type_declaration":
+                kind = _GO_TYPES.get(value.type if value else "", "type")
+            found.append(Definition(text_of(name), kind, where, value, kind == "interface"))
+    return found
+
+
+GO = Grammar(
+    loader="tree_sitter_go:language",
+    definitions={"function_declaration": "function", "method_elem": "method"},
+    imports=frozenset({"package_clause", "import_declaration"}),
+    reads=frozenset(
+        {"method_declaration", "type_declaration", "const_declaration", "var_declaration"}
+    ),
+    reader=_read_go,
+)

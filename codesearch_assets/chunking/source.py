@@ -1,0 +1,100 @@
+"""A decoded file as lines, with where each line lies in the bytes and how much it weighs."""
+
+import codecs
+from dataclasses import dataclass
+from itertools import accumulate
+
+# A line of 40 characters counts as one; longer ones count for more.
+CHARS_PER_LINE = 40
+PROBE = 8000  # bytes that are looked at to tell text from binary
+_UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_CONTROL = bytes(c for c in range(32) if c not in b"\t\n\r\f\x1b\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Lines of a file, numbered from 0; all ranges below are half-open, [lo, hi).
+
+    lines: without line ends. stripped: the same without trailing blanks.
+    starts, ends: byte offsets of each line in the file, line end excluded.
+    """
+
+    lines: list[str]
+    stripped: list[str]
+    starts: list[int]
+    ends: list[int]
+    _filled: list[int]
+    _chars: list[int]
+
+    def size(self, lo: int, hi: int) -> float:
+        """Effective lines: non-blank lines, or more where they are long."""
+        filled = self._filled[hi] - self._filled[lo]
+        return max(filled, (self._chars[hi] - self._chars[lo]) / CHARS_PER_LINE)
+
+    @property
+    def chars(self) -> int:
+        """Characters of all lines, without line ends and trailing blanks."""
+        return self._chars[-1]
+
+    def blank(self, lo: int, hi: int) -> bool:
+        """True if no line has anything but white space."""
+        return self._filled[hi] == self._filled[lo]
+
+    def trim(self, lo: int, hi: int) -> tuple[int, int]:
+        """The range without blank lines at either end."""
+        while lo < hi and not self.stripped[lo]:
+            lo += 1
+        while hi > lo and not self.stripped[hi - 1]:
+            hi -= 1
+        return lo, hi
+
+
+def decode(data: bytes) -> tuple[str, str, int] | str:
+    """Text, encoding and length of the byte order mark; or the reason why it is no text."""
+    encoding = _UTF16.get(data[:2])
+    if encoding:
+        try:
+            return data[2:].decode(encoding), encoding, 2
+        except UnicodeDecodeError:
+            return "undecodable"
+    if b"\0" in data[:PROBE]:
+        return "binary"
+    mark = 3 if data.startswith(codecs.BOM_UTF8) else 0
+    try:
+        return data[mark:].decode("utf-8"), "utf-8", mark
+    except UnicodeDecodeError:
+        pass
+    probe = data[:PROBE]
+    if len(probe) - len(probe.translate(None, _CONTROL)) > len(probe) * 0.02:
+        return "undecodable"
+    try:
+        return data.decode("cp1252"), "cp1252", 0
+    except UnicodeDecodeError:
+        return data.decode("latin-1"), "latin-1", 0
+
+
+def read(text: str, encoding: str, mark: int) -> Source:
+    """Split decoded text into lines. A lone carriage return ends a line only in files without \\n."""
+    newline = "\n" if "\n" in text or "\r" not in text else "\r"
+    raw = text.split(newline)
+    if not raw[-1]:
+        raw.pop()
+    width = len(newline.encode(encoding))
+    if text.isascii() and encoding in ("utf-8", "cp1252", "latin-1"):
+        sizes = [len(line) for line in raw]
+    else:
+        sizes = [len(line.encode(encoding)) for line in raw]
+    starts = [mark]
+    starts.extend(accumulate((size + width for size in sizes), initial=mark))
+    del starts[0]
+    del starts[len(raw) :]
+    ends = [start + size for start, size in zip(starts, sizes, strict=True)]
+    if "\r\n" in text:
+        for number, line in enumerate(raw):
+            if line.endswith("\r"):
+                raw[number] = line[:-1]
+                ends[number] -= width
+    stripped = [line.rstrip() for line in raw]
+    filled = list(accumulate((1 if line else 0 for line in stripped), initial=0))
+    chars = list(accumulate(map(len, stripped), initial=0))
+    return Source(raw, stripped, starts, ends, filled, chars)

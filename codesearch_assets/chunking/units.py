@@ -1,0 +1,250 @@
+"""Units: a scope's siblings as a partition of its lines, each definition with what belongs to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from codesearch_assets.chunking import comments
+from codesearch_assets.chunking.chunk import Symbol
+from codesearch_assets.chunking.grammars import Definition, Grammar, definitions_of, first_named, text_of
+from codesearch_assets.chunking.source import Source
+
+if TYPE_CHECKING:
+    from tree_sitter import Node
+
+_TRANSPARENT_DEPTH = 6
+_MEMBER_DEPTH = 12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scope:
+    """What siblings stand in.
+
+    kind: "module", "container" (members are definitions) or "function" (statements).
+    prefix: qualifies names. owner: the qualified name of the definition that is being cut.
+    header: signatures of a piece inside; outer: the same without the innermost.
+    """
+
+    kind: str
+    prefix: str = ""
+    owner: str = ""
+    header: str = ""
+    outer: str = ""
+
+    def name(self, relative: str) -> str:
+        """The qualified name of a definition in this scope."""
+        return ".".join(part for part in (self.prefix, relative) if part)
+
+
+@dataclass(slots=True)
+class Unit:
+    """Lines [lo, hi) of one statement or definition with its comments; `last` is its last row.
+
+    head: the signature of the definition that the scope is the inside of.
+    lead: rows of comments directly above, as (first, last).
+    """
+
+    scope: Scope
+    lo: int
+    hi: int
+    last: int
+    rank: str  # "definition", "import", "comment" or "code"
+    nodes: list[Node] = field(default_factory=list)
+    definitions: list[Definition] = field(default_factory=list)
+    lead: list[tuple[int, int]] = field(default_factory=list)
+    head: bool = False
+    text: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the cuts are chosen by: a name, never a body."""
+        return self.qualified(self.definitions[0]) if self.definitions else self.text
+
+    def qualified(self, one: Definition) -> str:
+        """The qualified name of one of the unit's definitions; a head's are qualified already."""
+        return one.name if self.head else self.scope.name(one.name)
+
+    def as_head(self, scope: Scope, lo: int, hi: int) -> Unit:
+        """The beginning of this unit, as the head of the scope inside it."""
+        named = [
+            replace(one, name=self.qualified(one))
+            for one in self.definitions
+            if lo <= rows(one.node)[0] < hi
+        ]
+        last = max(lo, hi - 1)
+        return Unit(scope, lo, hi, last, "code", self.nodes[:1], named, self.lead, True, self.text)
+
+
+def rows(node: Node) -> tuple[int, int]:
+    """First and last row of a node, both inclusive."""
+    first, end = node.start_point.row, node.end_point
+    return first, max(first, end.row - 1 if end.column == 0 else end.row)
+
+
+def siblings(
+    nodes: list[Node], lo: int, hi: int, scope: Scope, grammar: Grammar, source: Source,
+    head: Unit | None = None,
+) -> list[Unit]:  # fmt: skip
+    """The nodes of one scope as units that cover the lines [lo, hi) exactly."""
+    builder = _Builder(scope, grammar, source, [head] if head else [])
+    for node in nodes:
+        builder.add(node)
+    builder.flush()
+    units = _glued(builder.units)
+    for one, following in zip(units, units[1:], strict=False):
+        one.hi = following.lo
+    if units:
+        units[0].lo, units[-1].hi = lo, hi
+    return units
+
+
+@dataclass(slots=True)
+class _Builder:
+    scope: Scope
+    grammar: Grammar
+    source: Source
+    units: list[Unit]
+    lead: list[Node] = field(default_factory=list)
+    sticky: bool = False
+
+    def add(self, node: Node) -> None:
+        first, last = rows(node)
+        kind = node.type
+        if not node.is_named and self.units and not kind.isalnum():
+            self.flush()
+            self._extend(node, last)
+        elif not self.lead and self.units and first <= self.units[-1].last:
+            self._extend(node, last)
+        elif kind in self.grammar.comments:
+            if self.lead and not self.sticky and first > rows(self.lead[-1])[1] + 1:
+                self.flush()
+            self.lead.append(node)
+        elif kind in self.grammar.annotations:
+            self.lead.append(node)
+            self.sticky = True
+        else:
+            self._statement(node, first, last)
+
+    def flush(self) -> None:
+        """Comments that precede nothing become a unit of their own."""
+        if self.lead:
+            first, last = rows(self.lead[0])[0], rows(self.lead[-1])[1]
+            unit = Unit(self.scope, first, last + 1, last, "comment", list(self.lead))
+            unit.lead = [rows(node) for node in self.lead]
+            unit.text = self.source.stripped[first].strip()
+            self.units.append(unit)
+        self.lead, self.sticky = [], False
+
+    def _extend(self, node: Node, last: int) -> None:
+        unit = self.units[-1]
+        unit.last = max(unit.last, last)
+        unit.nodes.append(node)
+        if node.is_named and node.type not in self.grammar.comments and not unit.head:
+            unit.definitions += self._definitions(node)
+
+    def _statement(self, node: Node, first: int, last: int) -> None:
+        if self.lead and not self.sticky and first > rows(self.lead[-1])[1] + 1:
+            self.flush()
+        definitions = self._definitions(node)
+        rank = "code"
+        if definitions:
+            rank = "definition"
+        elif node.type in self.grammar.imports:
+            rank = "import"
+        start = rows(self.lead[0])[0] if self.lead else first
+        unit = Unit(self.scope, start, last + 1, last, rank, [node], definitions)
+        unit.lead = [rows(one) for one in self.lead if one.type in self.grammar.comments]
+        unit.text = self.source.stripped[first].strip()
+        self.units.append(unit)
+        self.lead, self.sticky = [], False
+
+    def _definitions(self, node: Node) -> list[Definition]:
+        return found_in(node, self.grammar, self.scope.kind == "container")
+
+
+def found_in(
+    node: Node, grammar: Grammar, in_container: bool, depth: int = _TRANSPARENT_DEPTH
+) -> list[Definition]:
+    """Definitions of a statement, looking through `if`, `try` and what is broken."""
+    if node.type not in grammar.defining:
+        return []
+    found = definitions_of(node, grammar, in_container)
+    if found or depth == 0 or (node.type not in grammar.transparent and node.type != "ERROR"):
+        return found
+    return [
+        one
+        for child in node.named_children
+        for one in found_in(child, grammar, in_container, depth - 1)
+    ]
+
+
+def _glued(units: list[Unit]) -> list[Unit]:
+    """Join overloads, getters with setters, and runs of imports."""
+    out: list[Unit] = []
+    for unit in units:
+        before = out[-1] if out else None
+        same = before is not None and not before.head and before.rank == unit.rank
+        if before is None or not same or not _belongs(before, unit):
+            out.append(unit)
+            continue
+        before.last, before.hi = unit.last, unit.hi
+        before.nodes += unit.nodes
+        before.definitions += unit.definitions
+        before.lead = before.lead or unit.lead
+    return out
+
+
+def _belongs(before: Unit, unit: Unit) -> bool:
+    if unit.rank == "import":
+        return not unit.lead
+    return unit.rank == "definition" and before.name == unit.name
+
+
+def symbols_of(unit: Unit, grammar: Grammar) -> list[Symbol]:
+    """The definitions of a unit and the members of its containers, by lines."""
+    out: list[Symbol] = []
+    prefix = "" if unit.head else unit.scope.prefix
+    pending = [(prefix, one, 0) for one in reversed(unit.definitions)]
+    while pending:
+        prefix, one, depth = pending.pop()
+        name = ".".join(part for part in (prefix, one.name) if part)
+        first, last = rows(one.node)
+        if one.name:
+            if out and out[-1].name == name:  # overloads are one definition
+                first = out.pop().start_line - 1
+            out.append(Symbol(name, one.kind, first + 1, last + 1))
+        if one.container and one.body is not None and depth < _MEMBER_DEPTH and not unit.head:
+            inside = one.kind != "module"
+            members = [m for n in one.body.named_children for m in found_in(n, grammar, inside)]
+            pending += [(name, member, depth + 1) for member in reversed(members)]
+    return out
+
+
+def doc_of(unit: Unit, grammar: Grammar, source: Source) -> str:
+    """The docstring, else the comment above, of the unit's first definition."""
+    if grammar.docstrings:
+        body = unit.definitions[0].body if unit.definitions else None
+        first = first_named(body) if body is not None else unit.nodes[0] if unit.nodes else None
+        if first is not None and first.type == "expression_statement":
+            first = first_named(first)
+            if first is not None and first.type == "string":
+                return comments.docstring(text_of(first))
+    lines = [line for lo, hi in unit.lead for line in source.stripped[lo : hi + 1]]
+    return comments.plain(lines)
+
+
+def signature(one: Definition) -> str:
+    """The text of a definition up to its body, on one line, without decorators."""
+    node, body = one.node, one.body
+    while node.type == "decorated_definition" and node.named_child_count:
+        node = node.named_children[-1]
+    start = node.start_byte
+    for child in node.children:
+        if child.type not in ("decorator", "comment"):
+            start = child.start_byte
+            break
+    text = node.text or b""
+    stop = body.start_byte if body is not None and body.start_byte > start else node.end_byte
+    cut = text[start - node.start_byte : stop - node.start_byte].decode("utf-8", "replace")
+    return " ".join(cut.split())[:400].rstrip(" {")

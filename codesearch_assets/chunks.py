@@ -1,0 +1,319 @@
+"""chunks: a repository's files cut at definitions, and what became of each file."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from codesearch_assets.chunking.chunk import Chunk, FileChunks
+from codesearch_assets.chunking.chunker import CHUNKER_VERSION, cut
+from codesearch_assets.partitions import repositories_partitions
+from codesearch_assets.reporting import counts_table, data_version, exclusively
+from codesearch_assets.repo_snapshots import repo_snapshots
+from codesearch_resources.dagster import RepositoriesResource, StoreResource
+from codesearch_resources.embedders.base import Embedder
+from codesearch_resources.progress import report
+from codesearch_resources.repositories import Repository, is_lfs_pointer
+from codesearch_resources.schemas import CHUNKS, FILES
+from codesearch_resources.store import Change, Store, of_repo
+from codesearch_resources.text import digest, key, tokens, words
+
+# Moves when the same file would give other rows: the cut itself, or the text made for BM25.
+CHUNKS_VERSION = CHUNKER_VERSION * 100 + 1
+BATCH_BYTES = 16 * 2**20  # source held in memory at once, whatever the size of the repository
+BATCH_FILES = 2_000
+DIRECTORIES = 3  # folders of the path that count as words of the chunk
+MOST_DOC_TOKENS = 2_000  # of a file, for the lane of whole files
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file of the snapshot that is to be cut."""
+
+    path: str
+    blob_id: str
+    size: int
+    language: str
+    marks: tuple[str, ...]
+
+
+@dataclass
+class ChunksResult:
+    """What a refresh of `chunks` did; grows batch by batch."""
+
+    commit: str = ""
+    files: int = 0
+    parsed_now: int = 0
+    megabytes: float = 0.0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    change: Change = field(default_factory=Change)
+
+
+class NothingUpstream(Exception):
+    """The asset before this one has not been materialised for the repository."""
+
+
+def fingerprint(snapshot_fingerprint: str) -> str:
+    """What decides, besides the commit, which chunks there are."""
+    return key([snapshot_fingerprint, str(CHUNKS_VERSION)])
+
+
+def refresh_chunks(store: Store, repository: Repository) -> ChunksResult:
+    """Make `chunks` and `files` of a repository follow its stored snapshot.
+
+    Only files whose blob, language or chunker version is new are read and cut. A file's own row
+    is written after its chunks, so that a run that dies leaves the file to be done again.
+    Raises NothingUpstream without a snapshot.
+    """
+    repo = repository.name
+    row = store.repository_row(repo)
+    if row.get("repo_snapshots_commit") is None:
+        raise NothingUpstream(f"{repo} has no snapshot yet: materialise repo_snapshots first")
+    wanted = _wanted_files(store, repo)
+    known = store.read("files", ["path", "blob_id", "language", "chunker_version"], of_repo(repo))
+    known_keys = {item["path"]: _file_key(item) for item in known.to_pylist()}
+    todo = [file for file in wanted.values() if known_keys.get(file.path) != _version_key(file)]
+    result = ChunksResult(commit=row["repo_snapshots_commit"], files=len(wanted))
+    partition = _Partition(store, repo, result)
+    for batch in _file_batches(todo):
+        partition.replace_files(_cut_batch(repository, batch))
+        report("chunks", result.parsed_now, len(todo))
+    partition.remove_files(known_keys.keys() - wanted.keys())
+    store.update_repository(
+        repo,
+        chunks_commit=row["repo_snapshots_commit"],
+        chunks_fingerprint=fingerprint(row["repo_snapshots_fingerprint"]),
+    )
+    result.outcomes = file_outcomes(store, repo)
+    return result
+
+
+def file_outcomes(store: Store, repo: str) -> Counter[str]:
+    """How many files were parsed, cut in windows or left out, with the reason."""
+    rows = store.read("files", ["outcome", "reason"], of_repo(repo)).to_pylist()
+    return Counter(
+        f"{row['outcome']}: {row['reason']}" if row["reason"] else row["outcome"] for row in rows
+    )
+
+
+def _wanted_files(store: Store, repo: str) -> dict[str, SourceFile]:
+    columns = ["path", "blob_id", "size", "language", "marks"]
+    rows = store.read("repo_snapshots", columns, f"{of_repo(repo)} AND skip_reason = ''")
+    return {
+        row["path"]: SourceFile(**{**row, "marks": tuple(row["marks"])}) for row in rows.to_pylist()
+    }
+
+
+def _version_key(file: SourceFile) -> tuple[str, str, int]:
+    return (file.blob_id, file.language, CHUNKS_VERSION)
+
+
+def _file_key(row: dict[str, Any]) -> tuple[str, str, int]:
+    return (row["blob_id"], row["language"], row["chunker_version"])
+
+
+def _file_batches(files: Sequence[SourceFile]) -> Iterator[list[SourceFile]]:
+    batch: list[SourceFile] = []
+    size = 0
+    for file in files:
+        if batch and (size + file.size > BATCH_BYTES or len(batch) == BATCH_FILES):
+            yield batch
+            batch, size = [], 0
+        batch.append(file)
+        size += file.size
+    if batch:
+        yield batch
+
+
+def _cut_batch(
+    repository: Repository, batch: Sequence[SourceFile]
+) -> Iterator[tuple[SourceFile, FileChunks]]:
+    contents = repository.blobs([file.blob_id for file in batch])
+    for file, (_, data) in zip(batch, contents, strict=True):
+        yield file, _cut_file(file, data)
+
+
+def _cut_file(file: SourceFile, data: bytes | None) -> FileChunks:
+    if data is None:
+        return FileChunks(file.language, "skipped", "missing or damaged blob", False, ())
+    if is_lfs_pointer(data):
+        return FileChunks(file.language, "skipped", "LFS pointer", False, ())
+    return cut(data, file.path, file.language)
+
+
+class _Partition:
+    """The rows of one repository in `chunks` and `files`, replaced file by file."""
+
+    def __init__(self, store: Store, repo: str, result: ChunksResult) -> None:
+        self.store, self.repo, self.result = store, repo, result
+        rows = store.read("chunks", ["chunk_id", "path", "digest"], of_repo(repo))
+        self.known: dict[str, dict[str, int]] = {}
+        for row in rows.to_pylist():
+            self.known.setdefault(row["path"], {})[row["chunk_id"]] = row["digest"]
+
+    def replace_files(self, cut_files: Iterator[tuple[SourceFile, FileChunks]]) -> None:
+        """Write new and changed chunks, delete gone ones, then write the files' own rows."""
+        chunk_columns: dict[str, list[Any]] = {name: [] for name in CHUNKS.schema.names}
+        file_columns: dict[str, list[Any]] = {name: [] for name in FILES.schema.names}
+        old: dict[str, int] = {}
+        for file, found in cut_files:
+            old |= self.known.get(file.path, {})
+            _append_chunks(chunk_columns, self.repo, file, found)
+            _append_file(file_columns, self.repo, file, found)
+            self.result.parsed_now += 1
+            self.result.megabytes += file.size / 1e6
+        rows = pa.table(chunk_columns, schema=CHUNKS.schema)
+        written = self.store.upsert_changed("chunks", rows, old)
+        deleted = self.store.delete("chunks", old.keys() - set(chunk_columns["chunk_id"]))
+        self.store.upsert("files", pa.table(file_columns, schema=FILES.schema))
+        self.result.change += Change(written, deleted)
+
+    def remove_files(self, paths: set[str]) -> None:
+        """Delete the chunks of files that are gone, then their rows."""
+        gone = [chunk_id for path in paths for chunk_id in self.known.get(path, {})]
+        deleted = self.store.delete("chunks", gone)
+        self.store.delete("files", [key((self.repo, path)) for path in paths])
+        self.result.change += Change(0, deleted)
+
+
+def _append_file(
+    columns: dict[str, list[Any]], repo: str, file: SourceFile, found: FileChunks
+) -> None:
+    row = {
+        "file_id": key((repo, file.path)),
+        "repo": repo,
+        "path": file.path,
+        "blob_id": file.blob_id,
+        # As the snapshot says it: this is part of the key that tells whether to cut again.
+        "language": file.language,
+        "chunker_version": CHUNKS_VERSION,
+        "outcome": found.outcome,
+        "reason": found.reason,
+        "chunks": len(found.chunks),
+        "fts_text": file_text(file.path, found.chunks),
+    }
+    for name, value in row.items():
+        columns[name].append(value)
+    columns["digest"].append(digest(*row.values()))
+
+
+def _append_chunks(
+    columns: dict[str, list[Any]], repo: str, file: SourceFile, found: FileChunks
+) -> None:
+    marks = sorted({*file.marks, "generated"} if found.generated else file.marks)
+    location = path_tokens(file.path)
+    seen: Counter[str] = Counter()
+    for chunk in found.chunks:
+        ordinal = seen[chunk.content_hash]
+        seen[chunk.content_hash] += 1
+        row = {
+            "chunk_id": key((repo, file.path, chunk.content_hash, str(ordinal))),
+            "repo": repo,
+            "path": file.path,
+            "language": found.language,
+            "kind": chunk.kind,
+            "marks": marks,
+            "symbol": chunk.symbol,
+            "symbols": [
+                {"name": s.name, "kind": s.kind, "start_line": s.start_line, "end_line": s.end_line}
+                for s in chunk.symbols
+            ],
+            "names": look_up_names(chunk),
+            "start_line": chunk.start_line,
+            "end_line": chunk.end_line,
+            "start_byte": chunk.start_byte,
+            "end_byte": chunk.end_byte,
+            "header": chunk.header,
+            "doc": chunk.doc,
+            "text": chunk.text,
+            "fts_text": chunk_text(location, chunk),
+            "content_hash": chunk.content_hash,
+        }
+        for name, value in row.items():
+            columns[name].append(value)
+        columns["digest"].append(digest(*row.values()))
+
+
+def path_tokens(path: str) -> list[str]:
+    """The words of a path: the file's stem twice, its last folders once."""
+    pure = PurePosixPath(path)
+    stem = pure.name.split(".")[0] or pure.name
+    return tokens(stem) * 2 + tokens(" ".join(pure.parts[:-1][-DIRECTORIES:]))
+
+
+def chunk_text(location: Sequence[str], chunk: Chunk) -> str:
+    """What BM25 sees of a chunk: where it lies, its names twice more, its header and text.
+
+    Against the bare text this took NDCG@10 on the open benchmark from .680 to .753.
+    """
+    names = tokens(" ".join(dict.fromkeys(_last_name(s.name) for s in chunk.symbols)))
+    return " ".join([*location, *names * 2, *tokens(chunk.header), *tokens(chunk.text)])
+
+
+def file_text(path: str, chunks: Sequence[Chunk]) -> str:
+    """What a file is about: its path, the names it defines, its doc comments."""
+    names = tokens(" ".join(symbol.name for chunk in chunks for symbol in chunk.symbols))
+    docs = tokens("\n".join(chunk.doc for chunk in chunks))[:MOST_DOC_TOKENS]
+    return " ".join([*path_tokens(path), *names, *docs])
+
+
+def look_up_names(chunk: Chunk) -> list[str]:
+    """Lower-case keys a symbol is found by: `Router.resolve` by itself, `resolve`, and its words
+    run together, so that `parse_http` finds `parseHttp`."""
+    found: dict[str, None] = {}
+    for name in (chunk.symbol, *(symbol.name for symbol in chunk.symbols)):
+        last = _last_name(name)
+        for form in (name, last, "".join(words(last))):
+            found[form.lower()] = None
+    found.pop("", None)
+    return list(found)
+
+
+def _last_name(name: str) -> str:
+    return name.replace("::", ".").rpartition(".")[2]
+
+
+@dg.asset(
+    deps=[repo_snapshots],
+    partitions_def=repositories_partitions,
+    group_name="index",
+    kinds={"treesitter", "lancedb"},
+    code_version=str(CHUNKS_VERSION),
+    description="Every file cut at function and class boundaries, each chunk with its symbol, "
+    "header, lines and content hash; the table `files` has the outcome of each file.",
+)
+def chunks(
+    context: dg.AssetExecutionContext,
+    repositories: RepositoriesResource,
+    store: StoreResource,
+    embedder: dg.ResourceParam[Embedder],
+) -> dg.MaterializeResult:
+    name = context.partition_key
+    started = time.monotonic()
+    with exclusively(store, name, "refresh"):
+        tables = store.open(embedder)
+        try:
+            result = refresh_chunks(tables, repositories.open(name))
+        except NothingUpstream as missing:
+            raise dg.Failure(str(missing), allow_retries=False) from None
+    if damaged := result.outcomes["skipped: missing or damaged blob"]:
+        context.log.warning(f"{damaged} files of {name} could not be read; the rest is indexed.")
+    return dg.MaterializeResult(
+        data_version=data_version(tables, "chunks", name),
+        metadata={
+            "commit": result.commit or "(no commits yet)",
+            "chunks": tables.count("chunks", of_repo(name)),
+            "files": result.files,
+            "files_by_outcome": counts_table("outcome", result.outcomes),
+            "files_cut_now": result.parsed_now,
+            "megabytes_cut_now": round(result.megabytes, 3),
+            "rows_written": result.change.written,
+            "rows_deleted": result.change.deleted,
+            "seconds": round(time.monotonic() - started, 3),
+        },
+    )

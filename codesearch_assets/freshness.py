@@ -1,0 +1,32 @@
+"""Which repositories are behind: decided by keys in the tables, never by timestamps or runs."""
+
+from codesearch_assets import chunks, embeddings, repo_snapshots
+from codesearch_assets.embeddings import summary_source
+from codesearch_assets.summaries import needs_summaries
+from codesearch_resources.embedders.base import Embedder
+from codesearch_resources.settings import RepositorySettings
+from codesearch_resources.store import Store
+from codesearch_resources.summarizers.base import Summarizer
+
+
+def needs_refresh(
+    store: Store, entry: RepositorySettings, head: str, embedder: Embedder
+) -> bool:
+    """Whether an asset of `refresh` last completed for another commit or other settings."""
+    row = store.repository_row(entry.name)
+    snapshot = repo_snapshots.fingerprint(entry)
+    cut = chunks.fingerprint(snapshot)
+    wanted = {
+        "repo_snapshots_fingerprint": snapshot,
+        "chunks_fingerprint": cut,
+        "code_embeddings_fingerprint": embeddings.fingerprint(cut, embedder),
+        **{f"{asset}_commit": head for asset in ("repo_snapshots", "chunks", "code_embeddings")},
+    }
+    return any(row.get(name) != value for name, value in wanted.items())
+
+
+def needs_summarise(store: Store, repo: str, embedder: Embedder, summarizer: Summarizer) -> bool:
+    """Whether a chunk lacks an accepted summary, or a summary its present vector."""
+    if needs_summaries(store, repo, summarizer):
+        return True
+    return store.digests(store.summary_vectors, repo) != summary_source(store, repo).digests

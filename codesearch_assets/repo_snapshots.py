@@ -1,0 +1,161 @@
+"""repo_snapshots: what one commit of one repository holds, and what of it is left out and why."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+import pyarrow as pa
+
+from codesearch_assets.chunking.files import classify
+from codesearch_assets.partitions import COMMIT_TAG, repositories_partitions
+from codesearch_assets.reporting import counts_table, data_version, exclusively
+from codesearch_resources.dagster import RepositoriesResource, StoreResource
+from codesearch_resources.embedders.base import Embedder
+from codesearch_resources.repositories import Entry, Repository, Snapshot
+from codesearch_resources.schemas import REPO_SNAPSHOTS
+from codesearch_resources.settings import RepositorySettings
+from codesearch_resources.store import Change, Store
+from codesearch_resources.text import digest, key
+
+SNAPSHOT_VERSION = 1  # moves when a path would be classified otherwise
+IGNORE_FILE = ".codesearchignore"
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotResult:
+    """What a snapshot found and wrote."""
+
+    commit: str
+    files: int
+    skipped: Counter[str]
+    change: Change
+
+
+def fingerprint(entry: RepositorySettings) -> str:
+    """What decides, besides the commit, which files a snapshot holds."""
+    return key([str(SNAPSHOT_VERSION), entry.root, *entry.include, "\n", *entry.exclude])
+
+
+def take_snapshot(
+    store: Store, repository: Repository, entry: RepositorySettings, commit: str
+) -> SnapshotResult:
+    """Make the repository's partition of `repo_snapshots` hold the tree at `commit`.
+
+    Raises GitError when the commit cannot be read.
+    """
+    snapshot = repository.snapshot(commit)
+    left_out = path_filter(entry, _ignore_lines(repository, snapshot))
+    rows = snapshot_rows(repository.name, snapshot.entries, left_out)
+    change = store.replace("repo_snapshots", repository.name, rows)
+    store.update_repository(
+        repository.name,
+        repo_snapshots_commit=snapshot.commit,
+        repo_snapshots_fingerprint=fingerprint(entry),
+        committed_at=snapshot.committed_at,
+        subject=snapshot.subject,
+    )
+    reasons = [reason for reason in rows["skip_reason"].to_pylist() if reason]
+    return SnapshotResult(snapshot.commit, rows.num_rows, Counter(reasons), change)
+
+
+def snapshot_rows(
+    repo: str, entries: Sequence[Entry], left_out: Callable[[str], str]
+) -> pa.Table:
+    """Rows of `repo_snapshots` for the entries of a tree."""
+    columns: dict[str, list[object]] = {name: [] for name in REPO_SNAPSHOTS.schema.names}
+    for entry in entries:
+        found = classify(entry.path, entry.size)
+        reason = _skip_reason(entry) or left_out(entry.path) or found.skip
+        row = {
+            "file_id": key((repo, entry.path)),
+            "repo": repo,
+            "path": entry.path,
+            "blob_id": entry.blob_id,
+            "size": entry.size,
+            "language": found.language,
+            "marks": list(found.marks),
+            "skip_reason": reason,
+        }
+        for name, value in row.items():
+            columns[name].append(value)
+        columns["digest"].append(digest(*row.values()))
+    return pa.table(columns, schema=REPO_SNAPSHOTS.schema)
+
+
+def _skip_reason(entry: Entry) -> str:
+    if entry.kind in ("submodule", "symlink"):
+        return entry.kind
+    return "missing blob" if entry.size is None else ""
+
+
+def _ignore_lines(repository: Repository, snapshot: Snapshot) -> list[str]:
+    """The lines of the repository's own .codesearchignore at that commit."""
+    wanted = [entry.blob_id for entry in snapshot.entries if entry.path == IGNORE_FILE]
+    texts = [data.decode("utf-8", "replace") for _, data in repository.blobs(wanted) if data]
+    return [line for text in texts for line in text.splitlines()]
+
+
+def path_filter(entry: RepositorySettings, ignore: Sequence[str]) -> Callable[[str], str]:
+    """From a path to the reason why it is left out, empty when it is not."""
+    import pathspec
+
+    def spec(lines: Sequence[str]) -> pathspec.PathSpec:
+        return pathspec.PathSpec.from_lines("gitignore", lines)
+
+    included, excluded, ignored = spec(entry.include), spec(entry.exclude), spec(ignore)
+
+    def reason(path: str) -> str:
+        if entry.include and not included.match_file(path):
+            return "not included by the settings"
+        if entry.exclude and excluded.match_file(path):
+            return "excluded by the settings"
+        if ignore and ignored.match_file(path):
+            return f"ignored by {IGNORE_FILE}"
+        return ""
+
+    return reason
+
+
+def pinned_commit(context: dg.AssetExecutionContext, repository: Repository) -> str:
+    """The commit this run works on: the one it was requested for, else HEAD now."""
+    repository.fetch()
+    return context.run.tags.get(COMMIT_TAG) or repository.head()
+
+
+@dg.asset(
+    partitions_def=repositories_partitions,
+    group_name="index",
+    kinds={"git"},
+    code_version=str(SNAPSHOT_VERSION),
+    description="What one commit of one repository holds: paths, blob ids, sizes, languages, and "
+    "what is left out with its reason. Read straight from the object database.",
+)
+def repo_snapshots(
+    context: dg.AssetExecutionContext,
+    repositories: RepositoriesResource,
+    store: StoreResource,
+    embedder: dg.ResourceParam[Embedder],
+) -> dg.MaterializeResult:
+    name = context.partition_key
+    with exclusively(store, name, "refresh"):
+        repository, tables = repositories.open(name), store.open(embedder)
+        commit = pinned_commit(context, repository)
+        result = take_snapshot(tables, repository, repositories.entry(name), commit)
+    if result.skipped["missing blob"]:
+        context.log.warning(
+            f"{result.skipped['missing blob']} files have no content in {name}: a partial clone or "
+            "a damaged repository. The rest is indexed."
+        )
+    return dg.MaterializeResult(
+        data_version=data_version(tables, "repo_snapshots", name),
+        metadata={
+            "commit": result.commit or "(no commits yet)",
+            "files": result.files,
+            "indexed": result.files - result.skipped.total(),
+            "skipped": result.skipped.total(),
+            "skipped_by_reason": counts_table("reason", result.skipped),
+            "rows_written": result.change.written,
+            "rows_deleted": result.change.deleted,
+        },
+    )

@@ -1,0 +1,174 @@
+"""Running the jobs in this process: what `codesearch index` does, on the instance the UI shows."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from codesearch_assets.definitions import build
+from codesearch_assets.freshness import needs_refresh, needs_summarise
+from codesearch_assets.partitions import COMMIT_TAG, add_partitions
+from codesearch_resources.dagster import git_repository
+from codesearch_resources.data_dir import open_data_dir
+from codesearch_resources.embedders.base import Embedder
+from codesearch_resources.embedders.make import make_embedder
+from codesearch_resources.progress import report
+from codesearch_resources.repositories import GitError
+from codesearch_resources.settings import RepositorySettings, Settings
+from codesearch_resources.shipped import shipped
+from codesearch_resources.store import Store
+from codesearch_resources.summarizers.chain import make_chain
+from codesearch_resources.upkeep import due
+
+HEADS_AT_ONCE = 8
+INSTANCE_FILE = "dagster.yaml"
+# Dagster's own console log would bury the progress bars; failures are told by the outcome.
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one job went for one repository (or for all, when `repo` is empty)."""
+
+    repo: str
+    job: str
+    error: str = ""
+    seconds: float = 0.0
+
+
+@contextmanager
+def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance in the configuration's own home, made when it is missing."""
+    open_data_dir(settings.data_dir, settings.dagster_home, settings.file)
+    target = settings.dagster_home / INSTANCE_FILE
+    if not target.exists():
+        shutil.copyfile(shipped(INSTANCE_FILE), target)
+    os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+def index(
+    settings: Settings, entries: Sequence[RepositorySettings], *, everything: bool = False
+) -> list[Outcome]:
+    """Bring repositories up to date: refresh all, then summarise all, then upkeep if it is due.
+
+    Only what is behind is run, unless `everything`. One repository's failure costs no other one.
+    """
+    embedder = make_embedder(settings.embedder)
+    store = Store(settings.data_dir, embedder.id, embedder.dimensions)
+    with instance_of(settings) as instance:
+        add_partitions(settings, instance)
+        store.create()
+        runner = Runner(settings, instance)
+        heads, outcomes = _heads(settings, entries)
+        failed = {outcome.repo for outcome in outcomes}
+        behind = [
+            entry
+            for entry in entries
+            if entry.name in heads
+            and (everything or needs_refresh(store, entry, heads[entry.name], embedder))
+        ]
+        for number, entry in enumerate(behind):
+            report("refresh", number, len(behind))
+            outcomes.append(runner.run("refresh", entry.name, {COMMIT_TAG: heads[entry.name]}))
+        if behind:
+            report("refresh", len(behind), len(behind))
+        failed |= {outcome.repo for outcome in outcomes if outcome.error}
+        outcomes += _summarise(runner, store, embedder, settings, entries, failed, everything)
+        if due(store):
+            outcomes.append(runner.run("upkeep"))
+    return outcomes
+
+
+def _summarise(
+    runner: "Runner",
+    store: Store,
+    embedder: Embedder,
+    settings: Settings,
+    entries: Iterable[RepositorySettings],
+    failed: set[str],
+    everything: bool,
+) -> list[Outcome]:
+    chain = make_chain(settings.summarizers)
+    waiting = [
+        entry.name
+        for entry in entries
+        if store.repository_row(entry.name).get("chunks_commit") is not None
+        and entry.name not in failed
+        and (everything or needs_summarise(store, entry.name, embedder, chain))
+    ]
+    outcomes = []
+    for number, name in enumerate(waiting):
+        report("summarise", number, len(waiting))
+        outcomes.append(runner.run("summarise", name))
+    if waiting:
+        report("summarise", len(waiting), len(waiting))
+    return outcomes
+
+
+def _heads(
+    settings: Settings, entries: Sequence[RepositorySettings]
+) -> tuple[dict[str, str], list[Outcome]]:
+    """The newest commit of each repository, asked in parallel; failures as outcomes."""
+    heads: dict[str, str] = {}
+    failures: list[Outcome] = []
+    with ThreadPoolExecutor(HEADS_AT_ONCE) as pool:
+        asked = {
+            entry.name: pool.submit(git_repository(settings, entry).head) for entry in entries
+        }
+    for name, answer in asked.items():
+        try:
+            heads[name] = answer.result()
+        except GitError as error:
+            failures.append(Outcome(name, "refresh", str(error)))
+    return heads, failures
+
+
+class Runner:
+    """Executes the code location's jobs in this process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        instance: dg.DagsterInstance,
+        resources: Mapping[str, object] | None = None,
+    ) -> None:
+        self._instance = instance
+        self._definitions = build(str(settings.file), resources)
+
+    def run(
+        self, job: str, partition: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Run one job, of one partition where it has any; a failure is told, not raised."""
+        started = time.monotonic()
+        result = self._definitions.resolve_job_def(job).execute_in_process(
+            run_config=QUIET,
+            instance=self._instance,
+            partition_key=partition,
+            tags=dict(tags or {}),
+            raise_on_error=False,
+        )
+        error = "" if result.success else _failure(result)
+        return Outcome(partition or "", job, error, time.monotonic() - started)
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> str:
+    """The first failed step's own words."""
+    for event in result.all_node_events:
+        if event.is_step_failure:
+            data: Any = event.step_failure_data
+            if data.user_failure_data is not None and data.user_failure_data.description:
+                return f"{event.step_key}: {data.user_failure_data.description}"
+            error = data.error.cause or data.error
+            return f"{event.step_key}: {error.message.strip()}"
+    return "the run failed before its first step; see the log in the Dagster UI"
+
+

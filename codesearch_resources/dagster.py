@@ -1,0 +1,146 @@
+"""The outside world as Dagster resources: thin wrappers, read at the start of each run.
+
+Each names the configuration file it reads, so that an edit of that file needs no reload, and so
+that the UI shows which one is in force. The classes behind them work without Dagster.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from codesearch_resources.data_dir import open_data_dir
+from codesearch_resources.embedders.base import Document, Embedder, Kind
+from codesearch_resources.embedders.make import make_embedder
+from codesearch_resources.repositories import Repository
+from codesearch_resources.results import Results
+from codesearch_resources.settings import RepositorySettings, Settings, find, load
+from codesearch_resources.store import Store
+from codesearch_resources.summarizers.base import Grade, Piece, Summarizer, Summary
+from codesearch_resources.summarizers.chain import make_chain
+
+NO_CONFIGURATION = (
+    "There is no codesearch.yaml yet. Run `codesearch init` in the folder you start Dagster from, "
+    "or set CODESEARCH_CONFIG to one, and reload."
+)
+MIRRORS = "mirrors"
+
+
+def git_repository(settings: Settings, entry: RepositorySettings) -> Repository:
+    """The git side of a configured repository; bare mirrors of URLs lie under the data folder."""
+    return Repository(
+        name=entry.name,
+        path=entry.path,
+        url=entry.url,
+        branch=entry.branch,
+        root=entry.root,
+        mirrors=settings.data_dir / MIRRORS,
+    )
+
+
+class FromConfiguration(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """What every resource has: the configuration file it reads."""
+
+    configuration: str = Field(
+        default="",
+        description="Path of a codesearch.yaml. Empty: CODESEARCH_CONFIG, else the nearest "
+        "codesearch.yaml upwards from the working folder, else the user's config folder.",
+    )
+
+    def settings(self) -> Settings:
+        """The settings as they stand in the file now.
+
+        Raises SettingsError for a file with problems, dagster.Failure when there is none.
+        """
+        file = find(self.configuration or None)
+        if file is None:
+            raise dg.Failure(NO_CONFIGURATION, allow_retries=False)
+        return load(file)
+
+
+class RepositoriesResource(FromConfiguration):
+    """The configured git repositories."""
+
+    def entry(self, name: str) -> RepositorySettings:
+        """The settings of one repository."""
+        return self.settings().repository(name)
+
+    def open(self, name: str) -> Repository:
+        """One repository, ready to be read."""
+        settings = self.settings()
+        return git_repository(settings, settings.repository(name))
+
+
+class StoreResource(FromConfiguration):
+    """The LanceDB tables and results.db under `data_dir`."""
+
+    def data_dir(self) -> Path:
+        """The data folder, made and checked."""
+        settings = self.settings()
+        open_data_dir(settings.data_dir, settings.dagster_home, settings.file)
+        return settings.data_dir
+
+    def open(self, embedder: Embedder) -> Store:
+        """The tables for vectors of this embedder; makes those that are missing."""
+        store = Store(self.data_dir(), embedder.id, embedder.dimensions)
+        store.create()
+        return store
+
+    def results(self) -> Results:
+        """What was paid for."""
+        return Results(self.data_dir())
+
+
+class EmbedderResource(FromConfiguration):
+    """The configured embedder; it is an Embedder itself."""
+
+    @cached_property
+    def _embedder(self) -> Embedder:
+        return make_embedder(self.settings().embedder)
+
+    @property
+    def id(self) -> str:
+        return self._embedder.id
+
+    @property
+    def dimensions(self) -> int:
+        return self._embedder.dimensions
+
+    def view(self, document: Document) -> str:
+        return self._embedder.view(document)
+
+    def embed(self, texts: Sequence[str], kind: Kind) -> NDArray[np.float32]:
+        return self._embedder.embed(texts, kind)
+
+
+class SummarizerResource(FromConfiguration):
+    """The configured chain of summarizers; it is a Summarizer itself."""
+
+    @cached_property
+    def _chain(self) -> Summarizer:
+        return make_chain(self.settings().summarizers)
+
+    @property
+    def name(self) -> str:
+        return self._chain.name
+
+    @property
+    def grade(self) -> Grade:
+        return self._chain.grade
+
+    def summarize(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Summary]]:
+        return self._chain.summarize(pieces)
+
+
+def configured(configuration: str = "") -> dict[str, object]:
+    """The four resources of a code location, all reading one configuration."""
+    return {
+        "repositories": RepositoriesResource(configuration=configuration),
+        "store": StoreResource(configuration=configuration),
+        "embedder": EmbedderResource(configuration=configuration),
+        "summarizer": SummarizerResource(configuration=configuration),
+    }

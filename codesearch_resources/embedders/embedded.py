@@ -1,0 +1,97 @@
+"""The embedder that needs no server, no key and no download: a static table of token vectors.
+
+The table (256 numbers for each of 32,000 tokens) and its tokenizer come with the `wordllama`
+package; they are read directly, since importing that package configures logging and costs three
+times as much. A text's vector is the mean of its tokens' vectors, made unit length.
+
+What is embedded is not the bare code: on a neutral task of 3,000 functions MRR@10 rose from .32
+to .55 with each word once, keywords dropped and the words of names twice.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codesearch_resources.embedders.base import Document, Kind, check
+from codesearch_resources.text import query_words, words
+
+MODEL = "wordllama"
+VIEW = "words1"
+WEIGHTS = "weights/l2_supercat_256.safetensors"
+TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
+PATH_PARTS = 4  # the file's stem and three folders
+MOST_WORDS = 400  # a mean over more says nothing about any of them
+
+# Words that stand in every piece of code of their language and tell none apart.
+KEYWORDS = frozenset(
+    """abstract and as assert async await bool boolean break byte case catch char class const
+    continue def default defer del delete do double elif else end enum except export extends extern
+    false final finally float fn for foreach from func function go goto if impl implements import in
+    include instanceof int interface internal is lambda let long match mod module mut namespace new
+    nil none not null or override package pass private protected pub public raise readonly return
+    self short sizeof static string struct super switch template then this throw throws trait true
+    try type typedef typename typeof undefined union unless unsigned use using val var virtual void
+    volatile when where while with yield""".split()
+)
+
+
+class EmbeddedEmbedder:
+    """Static token vectors from a package: thousands of texts a second on one core."""
+
+    id = f"{MODEL}_{VIEW}"
+    dimensions = 256
+
+    @cached_property
+    def _table(self) -> NDArray[np.float32]:
+        from safetensors.numpy import load_file
+
+        table = load_file(_package() / WEIGHTS)["embedding.weight"]
+        return np.asarray(table, dtype=np.float32)
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(_package() / TOKENIZER))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return tokenizer
+
+    def view(self, document: Document) -> str:
+        """Words of names, then of the path, then each word of the text once."""
+        names = [word for name in document.names for word in words(name)]
+        located = words(" ".join(Path(document.path).with_suffix("").parts[-PATH_PARTS:]))
+        body = words(f"{document.header}\n{document.text}")
+        once = dict.fromkeys(word for word in (*names, *located, *body) if word not in KEYWORDS)
+        kept = [word for word in once if len(word) > 1][:MOST_WORDS]
+        return " ".join([*dict.fromkeys(names), *kept]) or document.language or "text"
+
+    def embed(self, texts: Sequence[str], kind: Kind) -> NDArray[np.float32]:
+        """Unit vectors [len(texts), 256], in order.
+
+        Raises EmbeddingError for a text without any known token.
+        """
+        if kind == "query":
+            texts = [" ".join(query_words(text)) or text for text in texts]
+        vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        for row, encoding in zip(vectors, encodings, strict=True):
+            if encoding.ids:
+                row[:] = self._table[encoding.ids].mean(axis=0)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors = np.divide(vectors, lengths, out=vectors, where=lengths > 0)
+        check(vectors, texts, self.dimensions, self.id)
+        return vectors
+
+
+def _package() -> Path:
+    """Where the package with the weights lies; found without importing it."""
+    spec = find_spec(MODEL)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"the package {MODEL}, which holds the weights, is not installed")
+    return Path(spec.origin).parent

@@ -1,0 +1,330 @@
+"""`codesearch.yaml` as typed settings: where it is found, what it may say, what is wrong with it.
+
+SettingsError           the file cannot be used; holds every `Problem` at once
+UnknownRepository       a name that no repository has; holds the near ones
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from codesearch_resources import settings_rules as rules
+from codesearch_resources.repositories import discover, unique_slugs
+from codesearch_resources.settings_document import (
+    Document,
+    Location,
+    Problem,
+    SettingsError,
+    absolute,
+    read,
+)
+from codesearch_resources.settings_problems import (
+    cross_problems,
+    entries_of,
+    field_problems,
+    own_name,
+)
+
+__all__ = [
+    "EmbedderSettings",
+    "Nightly",
+    "Problem",
+    "RepositorySettings",
+    "Settings",
+    "SettingsError",
+    "SummarizerSettings",
+    "UnknownRepository",
+    "find",
+    "interpret",
+    "listed_names",
+    "load",
+]
+
+FILE_NAME = "codesearch.yaml"
+
+
+class UnknownRepository(LookupError):
+    """Raised for a name that no repository of the settings has. `near`: names it may have meant."""
+
+    def __init__(self, name: str, names: Sequence[str]) -> None:
+        self.name = name
+        self.near = tuple(difflib.get_close_matches(name, names, n=3))
+        hint = f"; did you mean {' or '.join(self.near)}?" if self.near else ""
+        if not hint:
+            hint = f"; there are: {', '.join(names)}" if names else "; none is configured"
+        super().__init__(f"no repository named {name!r}{hint}")
+
+
+class _Model(BaseModel):
+    # The input is hidden from pydantic's own texts: a URL may hold a password.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class _Section(_Model):
+    """A mapping of the file, as opposed to what is made of it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_default(cls, data: Any) -> Any:
+        """`key:` with nothing behind it, or only comments below it, is the key left out."""
+        if not isinstance(data, dict):
+            return data
+        return {k: v for k, v in data.items() if v is not None or k not in cls.model_fields}
+
+
+def _path_is_repository(path: str, info: ValidationInfo) -> str:
+    # Without a folder to start from (a model built in code) there is nothing to look up.
+    return rules.repository_folder(path, info.context["folder"]) if info.context else path
+
+
+Text = Annotated[str, AfterValidator(rules.text)]
+Slug = Annotated[str, AfterValidator(rules.slug)]
+Glob = Annotated[str, AfterValidator(rules.glob)]
+
+
+class RepositorySettings(_Model):
+    """One repository: listed in the file, or found by a `discover` pattern (`discovered`).
+
+    Exactly one of `path` (absolute) and `url` is set. `branch` None is the repository's HEAD,
+    `root` "" is all of it.
+    """
+
+    name: str
+    path: Path | None = None
+    url: str | None = Field(default=None, repr=False)
+    branch: str | None = None
+    root: str = ""
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    local_only: bool = True
+    discovered: bool = False
+
+
+class EmbedderSettings(_Section):
+    """Which embedder; further kinds join the Literal, or a union of models told apart by `kind`."""
+
+    kind: Literal["embedded"]
+
+
+class SummarizerSettings(_Section):
+    """One link of the summarizer chain; further kinds join as for `EmbedderSettings`."""
+
+    name: Slug
+    kind: Literal["extractive"]
+
+
+class Nightly(_Section):
+    """When the night begins: a cron line of five fields, read in an IANA time zone."""
+
+    cron: Annotated[str, AfterValidator(rules.cron)] = "0 3 * * *"
+    timezone: Annotated[str, AfterValidator(rules.timezone)] = "UTC"
+
+
+class Settings(_Model):
+    """All settings, defaults filled in, paths absolute; `repositories` have unique names."""
+
+    file: Path
+    data_dir: Path
+    dagster_home: Path
+    repositories: tuple[RepositorySettings, ...]
+    missing_discover: tuple[str, ...]
+    embedder: EmbedderSettings
+    summarizers: tuple[SummarizerSettings, ...]
+    nightly: Nightly
+    trusted_hosts: tuple[str, ...]
+
+    def repository(self, name: str) -> RepositorySettings:
+        """The repository of that name. Raises UnknownRepository, which names the near ones."""
+        for repository in self.repositories:
+            if repository.name == name:
+                return repository
+        raise UnknownRepository(name, [repository.name for repository in self.repositories])
+
+
+class _Defaults(_Section):
+    local_only: bool = True
+    include: list[Glob] = []
+    exclude: list[Glob] = []
+
+
+class _Entry(_Section):
+    name: Slug | None = None
+    path: Annotated[Text, AfterValidator(_path_is_repository)] | None = None
+    url: Annotated[Text, AfterValidator(rules.url)] | None = None
+    branch: Annotated[Text, AfterValidator(rules.branch)] | None = None
+    root: Annotated[str, AfterValidator(rules.root)] = ""
+    include: list[Glob] | None = None
+    exclude: list[Glob] | None = None
+    local_only: bool | None = None
+
+
+class _File(_Section):
+    data_dir: Text = "./data"
+    dagster_home: Text = "./dagster_home"
+    defaults: _Defaults = _Defaults()
+    discover: list[Annotated[Text, AfterValidator(rules.discover)]] = []
+    repositories: list[_Entry] = []
+    nightly: Nightly = Nightly()
+    embedder: EmbedderSettings = EmbedderSettings(kind="embedded")
+    summarizers: Annotated[list[SummarizerSettings], AfterValidator(rules.chain)] = [
+        SummarizerSettings(name="extractive", kind="extractive")
+    ]
+    trusted_hosts: list[Annotated[Text, AfterValidator(rules.host)]] = []
+
+
+_SECTIONS: Mapping[str, type[BaseModel]] = {
+    "defaults": _Defaults,
+    "repositories": _Entry,
+    "nightly": Nightly,
+    "embedder": EmbedderSettings,
+    "summarizers": SummarizerSettings,
+}
+
+
+def _known_keys(section: Location) -> list[str]:
+    return list(_SECTIONS[str(section[0])].model_fields if section else _File.model_fields)
+
+
+def find(
+    explicit: str | None = None, *, env: Mapping[str, str] = os.environ, cwd: Path | None = None
+) -> Path | None:
+    """The settings file to use, or None when there is none anywhere.
+
+    In order: `explicit` (`--config`), `$CODESEARCH_CONFIG`, `codesearch.yaml` in `cwd` or a folder
+    above it, the user's config folder. The first two are returned even if no such file exists:
+    who names a file must hear that it is missing.
+    """
+    here = (cwd or Path.cwd()).absolute()
+    named = explicit or env.get("CODESEARCH_CONFIG")
+    if named:
+        return absolute(here, named)
+    config = env.get("XDG_CONFIG_HOME", "")
+    home = env.get("HOME") or os.path.expanduser("~")
+    # The XDG rules: a relative XDG_CONFIG_HOME is to be ignored.
+    folder = Path(config) if os.path.isabs(config) else Path(home, ".config")
+    places = [*(parent / FILE_NAME for parent in (here, *here.parents))]
+    places.append(folder / "codesearch" / FILE_NAME)
+    return next((place for place in places if os.path.isfile(place)), None)
+
+
+def load(file: Path) -> Settings:
+    """The settings that `file` holds. Raises SettingsError with all of its problems."""
+    return interpret(read(file))
+
+
+def interpret(document: Document) -> Settings:
+    """The settings that a parsed file holds; paths start at its folder. Raises SettingsError."""
+    folder = document.file.absolute().parent
+    data = document.plain()
+    problems = cross_problems(document, data, folder)
+    try:
+        content = _File.model_validate(data, context={"folder": folder})
+    except ValidationError as error:
+        problems += field_problems(document, error, _known_keys)
+    if problems:
+        raise SettingsError(sorted(problems, key=lambda problem: problem.line))
+    names = listed_names(document)
+    listed = [
+        _repository(content, entry, str(name), absolute(folder, entry.path) if entry.path else None)
+        for entry, name in zip(content.repositories, names, strict=True)
+    ]
+    found, missing = _discovered(content, folder, listed)
+    return Settings(
+        file=document.file.absolute(),
+        data_dir=absolute(folder, content.data_dir),
+        dagster_home=absolute(folder, content.dagster_home),
+        repositories=(*listed, *found),
+        missing_discover=tuple(missing),
+        embedder=content.embedder,
+        summarizers=tuple(content.summarizers),
+        nightly=content.nightly,
+        trusted_hosts=tuple(content.trusted_hosts),
+    )
+
+
+def listed_names(document: Document) -> list[str | None]:
+    """The name of each entry below `repositories`, None where an entry has nothing to name it by.
+
+    Works on a file with problems as well, so that a repository whose folder is gone can be removed.
+    A default name depends on the given names and on the entries above it, not on those below:
+    appending an entry never renames one.
+    """
+    folder = document.file.absolute().parent
+    entries = entries_of(document.plain(), "repositories")
+    names = [own_name(entry) for entry in entries]
+    taken = {name for name in names if name}
+    for index, entry in enumerate(entries):
+        source = _source(entry, folder)
+        if names[index] is None and source is not None:
+            (names[index],) = unique_slugs([source], taken).values()
+            taken.add(str(names[index]))
+    return names
+
+
+def _source(entry: Any, folder: Path) -> Path | None:
+    """What a default name is made from: the folder, or the URL's path without `.git`."""
+    if not isinstance(entry, dict):
+        return None
+    path, url = entry.get("path"), entry.get("url")
+    if isinstance(path, str):
+        return absolute(folder, path)
+    return Path(rules.url_path(url)) if isinstance(url, str) else None
+
+
+def _repository(
+    content: _File, entry: _Entry, name: str, path: Path | None, *, discovered: bool = False
+) -> RepositorySettings:
+    """An entry with the defaults filled in. An entry's list replaces the default one."""
+    defaults = content.defaults
+    include = defaults.include if entry.include is None else entry.include
+    exclude = defaults.exclude if entry.exclude is None else entry.exclude
+    return RepositorySettings(
+        name=name,
+        path=path,
+        url=entry.url,
+        branch=entry.branch,
+        root=entry.root,
+        include=tuple(include),
+        exclude=tuple(exclude),
+        local_only=defaults.local_only if entry.local_only is None else entry.local_only,
+        discovered=discovered,
+    )
+
+
+def _discovered(
+    content: _File, folder: Path, listed: Sequence[RepositorySettings]
+) -> tuple[list[RepositorySettings], list[str]]:
+    """The repositories that only `discover` finds, and the patterns that found nothing."""
+    found: dict[Path, Path] = {}  # by resolved path: two patterns may reach one repository
+    missing = []
+    for pattern in content.discover:
+        excluded = pattern.startswith("!")
+        matches = discover(rules.absolute_pattern(folder, pattern.removeprefix("!")))
+        for path in matches:
+            if excluded:
+                found.pop(path.resolve(), None)
+            else:
+                found.setdefault(path.resolve(), path)
+        if not matches and not excluded:
+            missing.append(pattern)
+    explicit = {repository.path.resolve() for repository in listed if repository.path}
+    paths = sorted(path for resolved, path in found.items() if resolved not in explicit)
+    taken = {repository.name for repository in listed}
+    names = unique_slugs(paths, taken) if paths else {}
+    return [
+        _repository(content, _Entry(), names[path], path, discovered=True) for path in paths
+    ], missing

@@ -1,0 +1,118 @@
+"""What is wrong in a settings file beyond one value, and pydantic's errors in a person's words."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from codesearch_resources import settings_rules as rules
+from codesearch_resources.git import redact
+from codesearch_resources.settings_document import Document, Location, Problem, absolute, key_text
+
+
+def entries_of(data: Mapping[str, Any], key: str) -> list[Any]:
+    """The list at a key of a file that may be wrong there: empty when it is none."""
+    entries = data.get(key)
+    return entries if isinstance(entries, list) else []
+
+
+def own_name(entry: Any) -> str | None:
+    """The name an entry gives itself, if it does."""
+    name = entry.get("name") if isinstance(entry, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def cross_problems(document: Document, data: Mapping[str, Any], folder: Path) -> list[Problem]:
+    """What no single key can tell. Works on plain values: other keys may be wrong as well."""
+    problems = [
+        *_same_names(document, data, "repositories"),
+        *_same_names(document, data, "summarizers"),
+        *_same_folders(document, data, folder),
+    ]
+    for index, entry in enumerate(entries_of(data, "repositories")):
+        if isinstance(entry, dict):
+            given = [key for key in ("path", "url") if entry.get(key) is not None]
+            if len(given) != 1:
+                message = "has both path and url: keep one" if given else "needs a path or a url"
+                problems.append(document.problem(("repositories", index), message))
+    return problems
+
+
+def _same_names(document: Document, data: Mapping[str, Any], key: str) -> list[Problem]:
+    problems: list[Problem] = []
+    first: dict[str, int] = {}
+    for index, entry in enumerate(entries_of(data, key)):
+        name, place = own_name(entry), (key, index, "name")
+        if name and name in first:
+            message = f"two are named {name}, the other on line {first[name]}"
+            problems.append(document.problem(place, message))
+        elif name:
+            first[name] = document.line(place)
+    return problems
+
+
+def _same_folders(document: Document, data: Mapping[str, Any], folder: Path) -> list[Problem]:
+    folders = {"data_dir": "./data", "dagster_home": "./dagster_home"}
+    for key in folders:
+        value = data.get(key)
+        folders[key] = value if isinstance(value, str) and rules.is_text(value) else folders[key]
+    resolved = {key: os.path.realpath(absolute(folder, value)) for key, value in folders.items()}
+    if resolved["data_dir"] == resolved["dagster_home"]:
+        key = "dagster_home" if data.get("dagster_home") else "data_dir"
+        other = "data_dir" if key == "dagster_home" else "dagster_home"
+        message = f"the same folder as {other}: keep them apart"
+        return [document.problem((key,), message)]
+    return [
+        document.problem((key,), f"is a file, not a folder: {folders[key]}")
+        for key, path in resolved.items()
+        if os.path.isfile(path)
+    ]
+
+
+def field_problems(
+    document: Document, failure: ValidationError, known_keys: Callable[[Location], list[str]]
+) -> list[Problem]:
+    """pydantic's errors as problems; `known_keys` gives the keys of the mapping at a location."""
+    errors = failure.errors(include_url=False, include_input=False)
+    # Of a kind that does not exist (yet) the other keys are not wrong, they are not known.
+    strange = {error["loc"][:-1] for error in errors if error["type"] == "literal_error"}
+    problems = []
+    for error in errors:
+        place = error["loc"]
+        if error["type"] == "extra_forbidden":
+            if place[:-1] not in strange:
+                problems.append(_unknown_key(document, place, known_keys(place[:-1])))
+        else:
+            problems.append(document.problem(place, _message(error)))
+    return problems
+
+
+def _unknown_key(document: Document, place: Location, known: list[str]) -> Problem:
+    near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    # A forgotten blank makes `url:https://me:password@host` a key.
+    key = key_text((*place[:-1], redact(str(place[-1]))))
+    return Problem(document.file, document.line(place), key, f"unknown key; {hint}")
+
+
+_TYPES = {
+    "string_type": "must be text; put it in quotes if it is",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list, such as [a, b]",
+    "model_type": "must be a mapping of keys",
+    "missing": "is missing",
+}
+
+
+def _message(error: ErrorDetails) -> str:
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    if error["type"] == "literal_error":
+        return f"there is no such kind; there is {error['ctx']['expected']}"
+    return _TYPES.get(error["type"], error["msg"])

@@ -1,0 +1,238 @@
+"""The LanceDB tables of one index: made once, read by partition, replaced by difference.
+
+Writers of different repositories never conflict, and a reader never meets a gap: new and changed
+rows are upserted first, rows that are gone are deleted after. Nothing is written when nothing
+changed. LanceDB is not fork-safe: a process that has opened a store never forks.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from filelock import FileLock
+
+from codesearch_resources.schemas import TableSpec, embedding_table, table_specs
+
+# merge_insert joins the source in memory: 300 MB fails, see DESIGN on replacement by difference.
+SLICE_BYTES = 200 * 2**20
+DELETE_BATCH = 2_000
+ALL_ROWS = 2**31 - 1  # LanceDB's plain scan stops at ten rows unless told otherwise
+# The library counts retries of a lost commit against this, the slow first attempt included.
+WRITE_TIMEOUT = timedelta(minutes=30)
+# A long-lived reader without an interval never sees a commit, and breaks once upkeep has run.
+READ_CONSISTENCY = timedelta(seconds=2)
+LANCE_FOLDER = "lancedb"
+
+
+class MissingTable(Exception):
+    """There is no such table yet: nothing has been indexed into this data folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What replacing a partition wrote, in rows."""
+
+    written: int = 0
+    deleted: int = 0
+
+    def __add__(self, other: "Change") -> "Change":
+        return Change(self.written + other.written, self.deleted + other.deleted)
+
+
+def sql(value: str) -> str:
+    """`value` as an SQL string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def among(column: str, values: Iterable[str]) -> str:
+    """The predicate `column IN (values)`."""
+    return f"{column} IN ({', '.join(map(sql, values))})"
+
+
+def of_repo(repo: str) -> str:
+    """The predicate that holds for one repository's rows."""
+    return f"repo = {sql(repo)}"
+
+
+def batched(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """`values` in runs of at most `size`."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+class Store:
+    """The tables under `data_dir` whose vectors come from one embedder."""
+
+    def __init__(self, data_dir: Path, embedder_id: str, dimensions: int) -> None:
+        self.folder = data_dir / LANCE_FOLDER
+        self.specs: Mapping[str, TableSpec] = table_specs(embedder_id, dimensions)
+        self.code_vectors = embedding_table("code", embedder_id, dimensions)
+        self.summary_vectors = embedding_table("summary", embedder_id, dimensions)
+
+    @cached_property
+    def _connection(self) -> Any:
+        import lancedb  # 1.6 CPU seconds
+
+        return lancedb.connect(self.folder, read_consistency_interval=READ_CONSISTENCY)
+
+    @cached_property
+    def _tables(self) -> dict[str, Any]:
+        return {}
+
+    def names(self) -> list[str]:
+        """The tables that exist, of any embedder."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(path.stem for path in self.folder.glob("*.lance"))
+
+    def table(self, name: str) -> Any:
+        """The opened LanceDB table.
+
+        Raises MissingTable when it has not been made.
+        """
+        if name not in self._tables:
+            if not (self.folder / f"{name}.lance").is_dir():
+                raise MissingTable(f"no table {name} under {self.folder}")
+            self._tables[name] = self._connection.open_table(name)
+        return self._tables[name]
+
+    def create(self) -> None:
+        """Make the tables that are missing, with their indices; a no-op when all exist.
+
+        One process at a time: LanceDB loses committed rows when two create one table.
+        """
+        if all((self.folder / f"{name}.lance").is_dir() for name in self.specs):
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / ".create.lock"):
+            for name, spec in self.specs.items():
+                if not (self.folder / f"{name}.lance").is_dir():
+                    self._create_table(name, spec)
+
+    def _create_table(self, name: str, spec: TableSpec) -> None:
+        from lancedb.index import BTree, Bitmap, LabelList
+
+        table = self._connection.create_table(name, schema=spec.schema)
+        # Without a declared key two first loads of one repository would double its rows.
+        table.set_unenforced_primary_key(spec.key)
+        kinds = ((spec.btree, BTree), (spec.bitmap, Bitmap), (spec.label_list, LabelList))
+        for columns, kind in kinds:
+            for column in columns:
+                table.create_index(column, config=kind())
+        for column in spec.full_text:
+            table.create_index(column, config=full_text_index())
+
+    def read(self, name: str, columns: Sequence[str], where: str = "") -> pa.Table:
+        """The given columns of the rows that match `where` (all rows when empty)."""
+        query = self.table(name).search().select(list(columns)).limit(ALL_ROWS)
+        return (query.where(where) if where else query).to_arrow()
+
+    def read_keys(
+        self, name: str, columns: Sequence[str], column: str, keys: Sequence[str]
+    ) -> pa.Table:
+        """The given columns of the rows whose `column` is among `keys`, in no set order."""
+        empty = pa.table({c: pa.array([], self.specs[name].schema.field(c).type) for c in columns})
+        parts = [
+            self.read(name, columns, among(column, batch)) for batch in batched(keys, DELETE_BATCH)
+        ]
+        return pa.concat_tables([empty, *parts], promote_options="permissive")
+
+    def count(self, name: str, where: str = "") -> int:
+        """The number of rows that match `where`."""
+        return int(self.table(name).count_rows(where or None))
+
+    def digests(self, name: str, repo: str) -> dict[str, int]:
+        """Row key to row digest of one repository's partition."""
+        key = self.specs[name].key
+        rows = self.read(name, [key, "digest"], of_repo(repo))
+        return dict(zip(rows[key].to_pylist(), rows["digest"].to_pylist(), strict=True))
+
+    def upsert(self, name: str, rows: pa.Table) -> int:
+        """Insert or update rows by the table's key; returns how many were written."""
+        for part in _slices(rows.cast(self.specs[name].schema)):
+            (
+                self.table(name)
+                .merge_insert(self.specs[name].key)
+                .use_index(False)
+                .when_matched_update_all()
+                .when_not_matched_insert_all()
+                .execute(part, timeout=WRITE_TIMEOUT)
+            )
+        return int(rows.num_rows)
+
+    def upsert_changed(self, name: str, rows: pa.Table, known: Mapping[str, int]) -> int:
+        """Upsert only the rows whose digest differs from the one in `known`."""
+        keys, digests = rows[self.specs[name].key].to_pylist(), rows["digest"].to_pylist()
+        changed = [known.get(key) != digest for key, digest in zip(keys, digests, strict=True)]
+        return self.upsert(name, rows.filter(pa.array(changed, pa.bool_())))
+
+    def delete(self, name: str, keys: Iterable[str]) -> int:
+        """Delete rows by key; returns how many keys were given. No keys, no commit."""
+        ordered = sorted(keys)
+        for batch in batched(ordered, DELETE_BATCH):
+            self.table(name).delete(among(self.specs[name].key, batch))
+        return len(ordered)
+
+    def replace(self, name: str, repo: str, rows: pa.Table) -> Change:
+        """Make `rows` the whole partition of one repository, writing only the difference."""
+        known = self.digests(name, repo)
+        written = self.upsert_changed(name, rows, known)
+        deleted = self.delete(name, known.keys() - set(rows[self.specs[name].key].to_pylist()))
+        return Change(written, deleted)
+
+    def repository_row(self, repo: str) -> dict[str, Any]:
+        """The repository's row as a dict, empty when it has none."""
+        rows = self.read("repositories", self.specs["repositories"].schema.names, of_repo(repo))
+        return rows.to_pylist()[0] if rows.num_rows else {}
+
+    def update_repository(self, repo: str, **values: Any) -> None:
+        """Set columns of the repository's row; writes nothing when they hold already."""
+        row = self.repository_row(repo)
+        if row and all(row[name] == value for name, value in values.items()):
+            return
+        schema = self.specs["repositories"].schema
+        self.upsert(
+            "repositories", pa.Table.from_pylist([{**row, "repo": repo, **values}], schema=schema)
+        )
+
+    def chunk_counts(self) -> dict[str, dict[str, int]]:
+        """Rows by repository in each of the four tables that hold one row a chunk."""
+        return {
+            name: count_by(self.read(name, ["repo"]), "repo")
+            for name in ("chunks", "summaries", self.code_vectors, self.summary_vectors)
+        }
+
+
+def full_text_index() -> Any:
+    """BM25 over text that is already split: no stemming, stop words or case folding of its own."""
+    from lancedb.index import FTS
+
+    return FTS(
+        base_tokenizer="whitespace",
+        lower_case=False,
+        stem=False,
+        remove_stop_words=False,
+        ascii_folding=False,
+        with_position=False,
+    )
+
+
+def count_by(table: pa.Table, column: str) -> dict[str, int]:
+    """How often each value of a column stands in a table."""
+    counted = pc.value_counts(table[column].combine_chunks())
+    return {str(item["values"]): int(item["counts"]) for item in counted.to_pylist()}
+
+
+def _slices(rows: pa.Table) -> Iterator[pa.Table]:
+    """`rows` in parts of at most SLICE_BYTES; nothing when there are no rows."""
+    if not rows.num_rows:
+        return
+    count = max(1, -(-rows.nbytes // SLICE_BYTES))
+    size = -(-rows.num_rows // count)
+    for start in range(0, rows.num_rows, size):
+        yield rows.slice(start, size)
