@@ -80,7 +80,8 @@ class Lanes:
     def _text(self, name: str, text: str, where: str, columns: Sequence[str]) -> pa.Table:
         from lancedb.query import MatchQuery
 
-        query = self._store.table(name).search(MatchQuery(text, "fts_text"), query_type="fts")
+        match: Any = MatchQuery  # a pydantic dataclass, whose defaults mypy does not see
+        query = self._store.table(name).search(match(text, "fts_text"), query_type="fts")
         query = query.select([*columns, "_score"]).limit(DEPTH)
         return (query.where(where) if where else query).to_arrow()
 

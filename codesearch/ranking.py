@@ -125,9 +125,7 @@ class RankedFile:
 def parse(text: str) -> Query:
     """Take a question apart."""
     found = query_words(text)
-    return Query(
-        text, tuple(dict.fromkeys(stems(" ".join(found)))), tuple(_identifiers(text))
-    )
+    return Query(text, tuple(dict.fromkeys(stems(" ".join(found)))), tuple(_identifiers(text)))
 
 
 def _identifiers(text: str) -> list[str]:
@@ -146,9 +144,7 @@ def _identifiers(text: str) -> list[str]:
     return list(found)
 
 
-def rank(
-    query: Query, candidates: Mapping[str, Candidate], evidence: Evidence
-) -> list[RankedFile]:
+def rank(query: Query, candidates: Mapping[str, Candidate], evidence: Evidence) -> list[RankedFile]:
     """Order the files of the candidates, best first; ties by repository and path."""
     files: dict[tuple[str, str], RankedFile] = {}
     by_file: dict[tuple[str, str], list[Candidate]] = {}

@@ -13,8 +13,8 @@ import pyarrow as pa
 from codesearch_assets.chunking.chunk import Chunk, FileChunks
 from codesearch_assets.chunking.chunker import CHUNKER_VERSION, cut
 from codesearch_assets.partitions import repositories_partitions
-from codesearch_assets.reporting import counts_table, data_version, exclusively
 from codesearch_assets.repo_snapshots import repo_snapshots
+from codesearch_assets.reporting import counts_table, data_version, exclusively
 from codesearch_resources.dagster import RepositoriesResource, StoreResource
 from codesearch_resources.embedders.base import Embedder
 from codesearch_resources.progress import report
@@ -292,7 +292,7 @@ def chunks(
     repositories: RepositoriesResource,
     store: StoreResource,
     embedder: dg.ResourceParam[Embedder],
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[None]:
     name = context.partition_key
     started = time.monotonic()
     with exclusively(store, name, "refresh"):

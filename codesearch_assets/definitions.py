@@ -16,9 +16,7 @@ from codesearch_resources.settings import find
 ASSETS = (repo_snapshots, chunks, code_embeddings, summaries, summary_embeddings)
 
 
-def build(
-    configuration: str = "", resources: Mapping[str, object] | None = None
-) -> dg.Definitions:
+def build(configuration: str = "", resources: Mapping[str, object] | None = None) -> dg.Definitions:
     """The definitions for one configuration file; `resources` replace the configured ones."""
     assets: list[dg.AssetsDefinition] = [*ASSETS, upkeep]
     if find(configuration or None) is None:

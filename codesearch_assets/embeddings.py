@@ -167,9 +167,7 @@ def refresh_code_embeddings(store: Store, repo: str, embedder: Embedder) -> Embe
 
 def fingerprint(chunks_fingerprint: str, embedder: Embedder) -> str:
     """What decides, besides the commit, which code vectors there are."""
-    return key(
-        [chunks_fingerprint, str(EMBEDDINGS_VERSION), embedder.id, str(embedder.dimensions)]
-    )
+    return key([chunks_fingerprint, str(EMBEDDINGS_VERSION), embedder.id, str(embedder.dimensions)])
 
 
 @dg.asset(
@@ -184,7 +182,7 @@ def fingerprint(chunks_fingerprint: str, embedder: Embedder) -> str:
 )
 def code_embeddings(
     context: dg.AssetExecutionContext, store: StoreResource, embedder: dg.ResourceParam[Embedder]
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[None]:
     name, started = context.partition_key, time.monotonic()
     with exclusively(store, name, "refresh"):
         tables = store.open(embedder)
@@ -205,7 +203,7 @@ def code_embeddings(
 )
 def summary_embeddings(
     context: dg.AssetExecutionContext, store: StoreResource, embedder: dg.ResourceParam[Embedder]
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[None]:
     name, started = context.partition_key, time.monotonic()
     with exclusively(store, name, "summarise"):
         tables = store.open(embedder)
@@ -220,7 +218,7 @@ def summary_embeddings(
 
 def _materialized(
     tables: Store, vectors: str, name: str, result: EmbeddingsResult, started: float
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(
         data_version=data_version(tables, vectors, name),
         metadata={

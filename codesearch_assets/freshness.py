@@ -9,9 +9,7 @@ from codesearch_resources.store import Store
 from codesearch_resources.summarizers.base import Summarizer
 
 
-def needs_refresh(
-    store: Store, entry: RepositorySettings, head: str, embedder: Embedder
-) -> bool:
+def needs_refresh(store: Store, entry: RepositorySettings, head: str, embedder: Embedder) -> bool:
     """Whether an asset of `refresh` last completed for another commit or other settings."""
     row = store.repository_row(entry.name)
     snapshot = repo_snapshots.fingerprint(entry)

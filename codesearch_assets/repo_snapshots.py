@@ -59,9 +59,7 @@ def take_snapshot(
     return SnapshotResult(snapshot.commit, rows.num_rows, Counter(reasons), change)
 
 
-def snapshot_rows(
-    repo: str, entries: Sequence[Entry], left_out: Callable[[str], str]
-) -> pa.Table:
+def snapshot_rows(repo: str, entries: Sequence[Entry], left_out: Callable[[str], str]) -> pa.Table:
     """Rows of `repo_snapshots` for the entries of a tree."""
     columns: dict[str, list[object]] = {name: [] for name in REPO_SNAPSHOTS.schema.names}
     for entry in entries:
@@ -100,8 +98,8 @@ def path_filter(entry: RepositorySettings, ignore: Sequence[str]) -> Callable[[s
     """From a path to the reason why it is left out, empty when it is not."""
     import pathspec
 
-    def spec(lines: Sequence[str]) -> pathspec.PathSpec:
-        return pathspec.PathSpec.from_lines("gitignore", lines)
+    def spec(lines: Sequence[str]) -> pathspec.GitIgnoreSpec:
+        return pathspec.GitIgnoreSpec.from_lines(lines)
 
     included, excluded, ignored = spec(entry.include), spec(entry.exclude), spec(ignore)
 
@@ -136,7 +134,7 @@ def repo_snapshots(
     repositories: RepositoriesResource,
     store: StoreResource,
     embedder: dg.ResourceParam[Embedder],
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[None]:
     name = context.partition_key
     with exclusively(store, name, "refresh"):
         repository, tables = repositories.open(name), store.open(embedder)

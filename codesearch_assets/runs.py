@@ -3,10 +3,9 @@
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,9 +120,7 @@ def _heads(
     heads: dict[str, str] = {}
     failures: list[Outcome] = []
     with ThreadPoolExecutor(HEADS_AT_ONCE) as pool:
-        asked = {
-            entry.name: pool.submit(git_repository(settings, entry).head) for entry in entries
-        }
+        asked = {entry.name: pool.submit(git_repository(settings, entry).head) for entry in entries}
     for name, answer in asked.items():
         try:
             heads[name] = answer.result()
@@ -170,5 +167,3 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
             error = data.error.cause or data.error
             return f"{event.step_key}: {error.message.strip()}"
     return "the run failed before its first step; see the log in the Dagster UI"
-
-

@@ -6,7 +6,6 @@ remainder; what it is paid for is kept in results.db before it is shown anywhere
 """
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -88,7 +87,9 @@ def refresh_summaries(
     )
     _summarize_remainder(store, results, repo, wanted, summarizer, result)
     result.grades = count_by(store.read("summaries", ["grade"], of_repo(repo)), "grade")
-    result.remainder = sum(n for grade, n in result.grades.items() if not accepted(grade, summarizer))
+    result.remainder = sum(
+        n for grade, n in result.grades.items() if not accepted(grade, summarizer)
+    )
     return result
 
 
@@ -238,7 +239,7 @@ def summaries(
     store: StoreResource,
     embedder: dg.ResourceParam[Embedder],
     summarizer: dg.ResourceParam[Summarizer],
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[None]:
     name, started = context.partition_key, time.monotonic()
     with exclusively(store, name, "summarise"):
         tables, results = store.open(embedder), store.results()

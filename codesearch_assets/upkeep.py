@@ -19,7 +19,9 @@ LOCK_WAIT = 600.0  # seconds; another upkeep does this one's work
     description="Tables compacted, pruned and indexed, where enough has changed to make it worth "
     "it. Nothing to do writes nothing.",
 )
-def upkeep(store: StoreResource, embedder: dg.ResourceParam[Embedder]) -> dg.MaterializeResult:
+def upkeep(
+    store: StoreResource, embedder: dg.ResourceParam[Embedder]
+) -> dg.MaterializeResult[None]:
     with lock(store.data_dir(), LOCK, wait=LOCK_WAIT):
         worked = run_upkeep(store.open(embedder))
     return dg.MaterializeResult(

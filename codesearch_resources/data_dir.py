@@ -14,6 +14,8 @@ FORMAT = 1
 FORMAT_FILE = "format"
 OWNER_FILE = "configuration"
 LOCKS = "locks"
+LOGS = "logs"
+LOG_BYTES = 1_000_000
 
 
 class DataDirError(Exception):
@@ -96,3 +98,20 @@ def _this_process() -> str:
     import socket
 
     return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def log_to_file(data_dir: Path) -> None:
+    """Send this process's log to a bounded file under `data_dir`, when that can be written."""
+    import logging
+    from logging.handlers import RotatingFileHandler
+
+    try:
+        (data_dir / LOGS).mkdir(parents=True, exist_ok=True)
+        handler = RotatingFileHandler(
+            data_dir / LOGS / "codesearch.log", maxBytes=LOG_BYTES, backupCount=3, delay=True
+        )
+    except OSError:
+        return  # a read-only folder can still be searched
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.getLogger("codesearch").addHandler(handler)
+    logging.getLogger("codesearch").setLevel(logging.INFO)

@@ -96,10 +96,9 @@ class Finished:
 def redact(url: str) -> str:
     """The URL as it may be shown: no user, no password, no query, no fragment."""
     scheme, mark, rest = url.partition("://")
-    if not mark:
-        user, at, host = url.partition("@")  # git@host:path; a password there is not ssh's, but
-        return url if not at or ":" not in user else host
-    rest = re.split(r"[?#]", rest, maxsplit=1)[0] if "@" not in rest else rest
+    if not mark:  # a path, or git@host:path, where the user is no secret
+        user, at, host = url.partition("@")
+        return host if at and ":" in user else url
     authority, slash, path = rest.partition("/")
     if "@" in authority:
         authority = authority.rpartition("@")[2]
@@ -112,10 +111,11 @@ def scrub(text: str, url: str | None = None) -> str:
     """A message of git without what must not be shown: every URL in it redacted."""
     if url:
         text = text.replace(url, redact(url))
-        userinfo = re.match(r"[^/]*://(.*)@", url)
-        secret = userinfo[1].partition(":")[2] or userinfo[1] if userinfo else ""
-        if secret:
-            text = text.replace(secret, "***")
+        userinfo = re.match(r"([^/]*)://(.*)@", url)
+        if userinfo:
+            user, _, password = userinfo[2].partition(":")
+            secret = password or (user if userinfo[1].startswith("http") else "")  # a bare token
+            text = text.replace(secret, "***") if secret else text
     return _URL.sub(lambda found: redact(found[0]), text)
 
 
@@ -194,7 +194,6 @@ def local_environment() -> dict[str, str]:
     return _base_environment() | {
         "GIT_NO_LAZY_FETCH": "1",
         "GIT_ALLOW_PROTOCOL": "",
-        "GIT_NO_REPLACE_OBJECTS": "1",
     }
 
 
@@ -290,16 +289,19 @@ def start(
     arguments: Sequence[str], *, env: Mapping[str, str], stderr: int
 ) -> subprocess.Popen[bytes]:
     """Start git in a session of its own: no terminal to ask on, and a group to kill as one."""
-    return subprocess.Popen(
-        [_executable(os.environ.get("PATH")), *arguments],
-        env=env,
-        cwd="/",  # the caller's folder may be gone, or a repository itself
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        bufsize=1 << 18,
-        start_new_session=True,
-    )
+    try:
+        return subprocess.Popen(
+            [_executable(os.environ.get("PATH")), *arguments],
+            env=env,
+            cwd="/",  # the caller's folder may be gone, or a repository itself
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            bufsize=1 << 18,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise GitError(f"git does not start: {error.strerror}; try `git version`") from error
 
 
 def stop(process: subprocess.Popen[bytes], grace: float = 1.0) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 
 from codesearch_resources.summarizers.base import Summary
 
@@ -80,7 +81,7 @@ class Results:
             }
             for key, written in summaries.items()
         ]
-        statement = sa.dialects.sqlite.insert(_summaries).on_conflict_do_nothing()
+        statement = sqlite.insert(_summaries).on_conflict_do_nothing()
         with self._engine.begin() as connection:
             connection.execute(statement, rows)
 

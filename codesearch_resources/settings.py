@@ -322,9 +322,11 @@ def _discovered(
         if not matches and not excluded:
             missing.append(pattern)
     explicit = {repository.path.resolve() for repository in listed if repository.path}
-    paths = sorted(path for resolved, path in found.items() if resolved not in explicit)
+    # Named among all that was found: listing one of them leaves the names of the others alone.
     taken = {repository.name for repository in listed}
-    names = unique_slugs(paths, taken) if paths else {}
+    names = unique_slugs(list(found.values()), taken)
     return [
-        _repository(content, _Entry(), names[path], path, discovered=True) for path in paths
+        _repository(content, _Entry(), names[path], path, discovered=True)
+        for resolved, path in sorted(found.items())
+        if resolved not in explicit
     ], missing

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codesearch_resources.git import redact
+
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import MappingNode
 
@@ -54,10 +56,16 @@ def shown(file: Path) -> str:
 
 
 def key_text(location: Location) -> str:
-    """`("repositories", 1, "path")` as `repositories[1].path`."""
+    """`("repositories", 1, "path")` as `repositories[1].path`.
+
+    A forgotten blank makes `url:https://me:password@host` a key: such a one is shown redacted.
+    """
     text = ""
     for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{redact(part)}" if text else redact(part)
     return text
 
 

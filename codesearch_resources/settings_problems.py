@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from codesearch_resources import settings_rules as rules
-from codesearch_resources.git import redact
-from codesearch_resources.settings_document import Document, Location, Problem, absolute, key_text
+from codesearch_resources.git import redact, scrub
+from codesearch_resources.settings_document import Document, Location, Problem, absolute
 
 
 def entries_of(data: Mapping[str, Any], key: str) -> list[Any]:
@@ -50,7 +50,7 @@ def _same_names(document: Document, data: Mapping[str, Any], key: str) -> list[P
     for index, entry in enumerate(entries_of(data, key)):
         name, place = own_name(entry), (key, index, "name")
         if name and name in first:
-            message = f"two are named {name}, the other on line {first[name]}"
+            message = f"two are named {redact(name)}, the other on line {first[name]}"
             problems.append(document.problem(place, message))
         elif name:
             first[name] = document.line(place)
@@ -96,9 +96,7 @@ def field_problems(
 def _unknown_key(document: Document, place: Location, known: list[str]) -> Problem:
     near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-    # A forgotten blank makes `url:https://me:password@host` a key.
-    key = key_text((*place[:-1], redact(str(place[-1]))))
-    return Problem(document.file, document.line(place), key, f"unknown key; {hint}")
+    return document.problem(place, f"unknown key; {hint}")
 
 
 _TYPES = {
@@ -112,7 +110,7 @@ _TYPES = {
 
 def _message(error: ErrorDetails) -> str:
     if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
+        return scrub(str(error["ctx"]["error"]))  # a URL may stand where it does not belong
     if error["type"] == "literal_error":
         return f"there is no such kind; there is {error['ctx']['expected']}"
     return _TYPES.get(error["type"], error["msg"])

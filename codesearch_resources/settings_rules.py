@@ -1,7 +1,7 @@
 """What a single value of `codesearch.yaml` must look like.
 
 Each function returns the value to use and raises ValueError with the sentence a person reads.
-No sentence quotes a URL: it may hold a password.
+No sentence quotes the value of `url`: it may hold a password. In the others URLs are redacted.
 """
 
 from __future__ import annotations
@@ -54,12 +54,15 @@ def text(value: str) -> str:
 def slug(value: str) -> str:
     if not _SLUG.fullmatch(value):
         wanted = "must be up to 100 of a-z, 0-9, _ and -, and not begin with -"
-        raise ValueError(f"{wanted}; try {repositories.slug(value)}" if value.strip() else wanted)
+        hint = "" if "://" in value or not value.strip() else f"; try {repositories.slug(value)}"
+        raise ValueError(wanted + hint)
     return value
 
 
 def repository_folder(value: str, folder: Path) -> str:
     """A path, from `folder` on, at which there is a git repository, bare ones included."""
+    if "://" in value:
+        raise ValueError("is a URL, not a folder: give it as url")
     path = absolute(folder, value)
     if not os.path.isdir(path):
         raise ValueError(f"{'is a file' if os.path.isfile(path) else 'no such folder'}: {value}")
@@ -163,7 +166,7 @@ def cron(value: str) -> str:
     _, _, days, months, _ = (
         _cron_field(field, *limits) for field, limits in zip(fields, _CRON, strict=True)
     )
-    if fields[4] == "*" and all(min(days) > _LONGEST_MONTH.get(month, 31) for month in months):
+    if all(min(days) > _LONGEST_MONTH.get(month, 31) for month in months):
         raise ValueError(f"never comes: {value}")
     return value
 

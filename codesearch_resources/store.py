@@ -7,10 +7,10 @@ changed. LanceDB is not fork-safe: a process that has opened a store never forks
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,6 +27,8 @@ WRITE_TIMEOUT = timedelta(minutes=30)
 # A long-lived reader without an interval never sees a commit, and breaks once upkeep has run.
 READ_CONSISTENCY = timedelta(seconds=2)
 LANCE_FOLDER = "lancedb"
+
+T = TypeVar("T")
 
 
 class MissingTable(Exception):
@@ -59,7 +61,7 @@ def of_repo(repo: str) -> str:
     return f"repo = {sql(repo)}"
 
 
-def batched(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+def batched(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """`values` in runs of at most `size`."""
     for start in range(0, len(values), size):
         yield values[start : start + size]
@@ -115,7 +117,7 @@ class Store:
                     self._create_table(name, spec)
 
     def _create_table(self, name: str, spec: TableSpec) -> None:
-        from lancedb.index import BTree, Bitmap, LabelList
+        from lancedb.index import Bitmap, BTree, LabelList
 
         table = self._connection.create_table(name, schema=spec.schema)
         # Without a declared key two first loads of one repository would double its rows.
@@ -191,14 +193,13 @@ class Store:
         return rows.to_pylist()[0] if rows.num_rows else {}
 
     def update_repository(self, repo: str, **values: Any) -> None:
-        """Set columns of the repository's row; writes nothing when they hold already."""
+        """Set columns of the repository's row and the time; writes nothing when they hold."""
         row = self.repository_row(repo)
         if row and all(row[name] == value for name, value in values.items()):
             return
         schema = self.specs["repositories"].schema
-        self.upsert(
-            "repositories", pa.Table.from_pylist([{**row, "repo": repo, **values}], schema=schema)
-        )
+        updated = {**row, "repo": repo, **values, "indexed_at": datetime.now(UTC)}
+        self.upsert("repositories", pa.Table.from_pylist([updated], schema=schema))
 
     def chunk_counts(self) -> dict[str, dict[str, int]]:
         """Rows by repository in each of the four tables that hold one row a chunk."""

@@ -199,6 +199,8 @@ def _newline(text: str) -> str:
 
 
 def _line_start(text: str, index: int) -> int:
+    if index and text[index - 1 : index + 1] == "\r\n":  # between the two is no line's start
+        index -= 1
     return max(text.rfind("\n", 0, index), text.rfind("\r", 0, index)) + 1
 
 

@@ -516,8 +516,9 @@ def test_paths_that_are_not_utf8_are_escaped_stay_distinct_and_their_blobs_are_r
         "caf\\xe9.py~": b"1",
         "café.py": b"3",
     }
-    for entry in snapshot.entries:
-        entry.path.encode()
+    paths = [entry.path for entry in snapshot.entries]
+    assert paths == sorted(paths)
+    assert all(path.encode() for path in paths)
 
 
 def test_paths_with_newlines_quotes_tabs_and_spaces_are_read(tmp_path: Path) -> None:
@@ -855,6 +856,45 @@ def test_credentials_are_not_among_the_arguments_of_a_process(tmp_path: Path, mo
     assert "secret" not in seen.read_text()
 
 
+def test_the_user_of_an_ssh_url_is_no_secret_to_cut_out_of_messages(
+    tmp_path: Path, monkeypatch
+) -> None:
+    says = "fatal: 'x' does not appear to be a git repository"
+    fake_git(
+        tmp_path / "bin",
+        f'test "$1" = version && exec echo git version 2.39; echo "{says}" >&2; exit 128',
+    )
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    with pytest.raises(Unreachable, match="to be a git repository; check the URL, and that"):
+        Repository("api", url="ssh://git@host/x", mirrors=tmp_path / "m").head()
+
+
+def test_a_git_that_was_removed_meanwhile_is_an_error(tmp_path: Path, monkeypatch) -> None:
+    folder = made(tmp_path / "r")
+    fake_git(tmp_path / "bin", "echo git version 2.39")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    check_git()
+    (tmp_path / "bin/git").unlink()
+    with pytest.raises(GitError, match="git does not start"):
+        at(folder).head()
+
+
+def test_a_message_of_git_that_quotes_secrets_is_shown_without_them(
+    tmp_path: Path, monkeypatch
+) -> None:
+    url = "https://user:se cret'x@host/x?key=tok"
+    says = "fatal: $GIT_CONFIG_VALUE_0 (password se cret'x) https://other:hidden@host2/y?k=hidden"
+    fake_git(
+        tmp_path / "bin",
+        f'test "$1" = version && exec echo git version 2.39; echo "{says}" >&2; exit 128',
+    )
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    with pytest.raises(Unreachable) as caught:
+        Repository("api", url=url, mirrors=tmp_path / "m").head()
+    assert "https://host/x (password ***) https://host2/y" in str(caught.value)
+    assert not any(word in str(caught.value) for word in ("cret", "user", "tok", "other", "hidden"))
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
@@ -866,6 +906,8 @@ def test_credentials_are_not_among_the_arguments_of_a_process(tmp_path: Path, mo
         ("https://user:se@cret@host/x", "https://host/x"),
         ("https://user:se?cret@host/x", "https://host/x"),
         ("https://user:secret@host/x?a=b@c", "https://host/x"),
+        ("https://host/x?token=a@b", "https://host/x"),
+        ("https://host?token=secret", "https://host"),
         ("https://host/@scope/x", "https://host/@scope/x"),
         ("https://host:8443/@scope/x", "https://host:8443/@scope/x"),
         ("ssh://git@host:22/x", "ssh://host:22/x"),

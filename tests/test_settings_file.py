@@ -150,7 +150,7 @@ def test_line_ends_and_byte_order_mark_stay(folder: Path) -> None:
         "repositories: [{path: one}, {path: two}]  # both\n",
         "repositories: [\n  {path: one},  # first\n  {path: two},  # second\n]\n",
         "repositories: [\n  {path: one},  # first\n  {path: two}]\n",
-        "repositories:\n  -\n    # inside\n    path: one\n    branch:\n\nembedder: {kind: embedded}\n",
+        "repositories:\n  -\n    # inside\n    path: one\n    branch:\n\nnightly: {}\n",
         "repositories:\n  - path: >-\n      one\n\n  # tail\n",
         "---\nrepositories:\n  - &a {path: one}\n  # tail\n...\n",
         "repositories:\n  - path: &p one\n  - {name: z, path: *p}\n\n\n",

@@ -1,50 +1,28 @@
-"""Bytes and a path -> chunks, anchored at definitions where there is a grammar.
-
-The lines of a scope are partitioned into units (`units`). Units that are too large are cut
-inside, small ones are grouped, and each draft becomes a chunk, so that every non-blank line is in
-exactly one. All sizes are effective lines (`Source.size`).
-"""
+"""Bytes and a path -> chunks: what is left out, how the rest is read, and who cuts it."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from codesearch_assets.chunking import windows
-from codesearch_assets.chunking.chunk import Chunk, FileChunks, Symbol, content_hash
+from codesearch_assets.chunking.chunk import Chunk, FileChunks
+from codesearch_assets.chunking.cutter import Cutter
 from codesearch_assets.chunking.files import classify, oversize
-from codesearch_assets.chunking.grammars import Definition, Grammar, definitions_of, parser
+from codesearch_assets.chunking.grammars import Grammar, parser
 from codesearch_assets.chunking.languages import BY_NAME, of_shebang
 from codesearch_assets.chunking.source import Source, decode, read
-from codesearch_assets.chunking.units import (
-    Scope,
-    Unit,
-    doc_of,
-    rows,
-    siblings,
-    signature,
-    symbols_of,
-)
+from codesearch_assets.chunking.units import rows
 
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-CHUNKER_VERSION = 1
-
-SMALL = 50  # units below this are grouped with their neighbours,
-GROUP = 60  # up to this
-WHOLE_CLASS = 150
-WHOLE_FUNCTION = 200
-PART = 120  # statements inside an over-long definition stay whole up to this
-CRUMB = 6  # what is smaller and defines nothing joins a neighbour
-_DEPTH = 40  # nested cuts; beyond, by lines
-_DOMINANT = 0.8  # a child with this share of a statement's rows is cut in its place
+CHUNKER_VERSION = 1  # raised whenever other chunks come out for the same bytes
 
 _LONG_LINE = 5000
 _LONG_SHARE = 0.6
 _MEAN_LINE = 110  # linguist's bound for minified scripts and styles
+_STATEMENT = ("_statement", "_declaration", "_definition")
 _GENERATED = re.compile(
     r"^.{0,40}(?:\bcode generated\b.{0,200}\bdo not edit\b|@generated\b(?!\w)|<auto-?generated\b)",
     re.IGNORECASE | re.MULTILINE,
@@ -94,7 +72,8 @@ def _minified(source: Source, language: str) -> bool:
     longest, total = len(max(source.stripped, key=len)), source.chars
     if longest >= _LONG_LINE and longest >= total * _LONG_SHARE:
         return True
-    return language in ("javascript", "css") and total > 1000 and total > _MEAN_LINE * len(source.lines)
+    dense = total > 1000 and total > _MEAN_LINE * len(source.lines)
+    return dense and language in ("javascript", "css")
 
 
 def _parsed(source: Source, language: str, grammar: Grammar) -> tuple[Chunk, ...] | str:
@@ -105,277 +84,30 @@ def _parsed(source: Source, language: str, grammar: Grammar) -> tuple[Chunk, ...
         return "grammar missing"
     try:
         root = parse("\n".join(source.lines).encode("utf-8", "surrogatepass")).root_node
-        if _broken(root, len(source.lines)):
+        if _broken(root, grammar):
             return "parse errors"
-        cutter = _Cutter(source, language, grammar)
-        return tuple(cutter.chunk(draft) for draft in cutter.file(root) if cutter.filled(draft))
+        return Cutter(source, language, grammar).chunks(root)
     except RecursionError:
         return "too deep"
     except Exception as error:  # one odd file must not end a run; the reason shows in the counts
         return f"cutter failed: {type(error).__name__}"
 
 
-def _broken(root: Node, lines: int) -> bool:
-    """True if most rows at the top are errors."""
+def _broken(root: Node, grammar: Grammar) -> bool:
+    """True if statements without an error above them make up less than half of the rows."""
     if not root.has_error:
         return False
-    if root.type == "ERROR":
-        return True
-    wrong = [rows(node) for node in root.children if node.type == "ERROR"]
-    return sum(last - first + 1 for first, last in wrong) > lines / 2
+    first, last = rows(root)
+    return _sound_rows(root, grammar) < (last - first + 1) / 2
 
 
-@dataclass(slots=True)
-class _Draft:
-    """Consecutive units that become one chunk. kind "" means: by what is inside."""
-
-    units: list[Unit]
-    scope: Scope
-    kind: str = ""
-
-    @property
-    def header(self) -> str:
-        first = self.units[0]
-        return first.scope.outer if first.head else first.scope.header
-
-
-def _only(unit: Unit) -> Definition | None:
-    """The one definition a unit is; of overloads the one with the body."""
-    if len({unit.qualified(one) for one in unit.definitions}) != 1:
-        return None
-    return next((one for one in unit.definitions if one.body is not None), unit.definitions[0])
-
-
-@dataclass(slots=True)
-class _Cutter:
-    source: Source
-    language: str
-    grammar: Grammar
-
-    def file(self, root: Node) -> list[_Draft]:
-        lines = len(self.source.lines)
-        scope = Scope("module")
-        units = siblings(root.children, 0, lines, scope, self.grammar, self.source)
-        if not units:
-            return self._by_lines(Unit(scope, 0, lines, lines - 1, "code"), scope)
-        return self._scope(units, scope, 0)
-
-    def filled(self, draft: _Draft) -> bool:
-        """False for a draft of nothing but blank lines."""
-        return not self.source.blank(draft.units[0].lo, draft.units[-1].hi)
-
-    def _size(self, units: list[Unit]) -> float:
-        return self.source.size(units[0].lo, units[-1].hi)
-
-    def _scope(self, units: list[Unit], scope: Scope, depth: int) -> list[_Draft]:
-        """Drafts of one scope: large units cut, small ones grouped, crumbs joined."""
-        drafts: list[_Draft] = []
-        run: list[Unit] = []
-        for unit in units:
-            size = self._size([unit])
-            if size < SMALL:
-                run.append(unit)
-                continue
-            drafts += self._grouped(run, scope)
-            run = []
-            if size > WHOLE_FUNCTION and unit.head:  # decorators or a docstring that fill pages
-                drafts += self._by_lines(unit, scope)
-            elif size > self._limit(unit, scope):
-                drafts += self._cut(unit, scope, depth)
-            else:
-                drafts.append(_Draft([unit], scope))
-        drafts += self._grouped(run, scope)
-        return self._without_crumbs(drafts)
-
-    def _limit(self, unit: Unit, scope: Scope) -> int:
-        if any(one.container for one in unit.definitions):
-            return WHOLE_CLASS
-        if scope.kind == "function" and not unit.definitions:
-            return PART
-        return WHOLE_FUNCTION
-
-    def _grouped(self, run: list[Unit], scope: Scope) -> list[_Draft]:
-        """Cut a run of small units at the smallest hash of a name, again and again, until fit.
-
-        Bodies do not move the cuts, and a new definition moves only the ones around it.
-        """
-        hashes = [blake2b(unit.name.encode(), digest_size=8).digest() for unit in run]
-        out = []
-        pending = [(0, len(run))] if run else []
-        while pending:
-            lo, hi = pending.pop()
-            total = self._size(run[lo:hi])
-            if hi - lo == 1 or total <= GROUP:
-                out.append(_Draft(run[lo:hi], scope))
-                continue
-            first, last = self._cut_range(run, lo, hi)
-            at = min(range(first, last), key=hashes.__getitem__)
-            pending += [(at, hi), (lo, at)]
-        return out
-
-    def _cut_range(self, run: list[Unit], lo: int, hi: int) -> tuple[int, int]:
-        """Where run[lo:hi] may be cut: with a quarter of a group on each side, if that can be."""
-        least, size = GROUP / 4, self.source.size
-        first, last = lo + 1, hi
-        while first < hi and size(run[lo].lo, run[first].lo) < least:
-            first += 1
-        while last > first and size(run[last - 1].lo, run[hi - 1].hi) < least:
-            last -= 1
-        return (first, last) if first < last else (lo + 1, hi)
-
-    def _without_crumbs(self, drafts: list[_Draft]) -> list[_Draft]:
-        out: list[_Draft] = []
-        for draft in drafts:
-            if out and self._joins(out[-1], draft):
-                before = out.pop()
-                kind = draft.kind if draft.units[0].head else ""
-                draft = _Draft(before.units + draft.units, draft.scope, kind)
-            elif out and self._crumb(draft) and self._same_place(out[-1], draft):
-                out[-1] = _Draft(out[-1].units + draft.units, out[-1].scope, out[-1].kind)
-                continue
-            out.append(draft)
-        return out
-
-    def _joins(self, before: _Draft, draft: _Draft) -> bool:
-        """A crumb before is taken in by the draft that follows."""
-        if not self._crumb(before) or draft.kind == "part":
-            return False
-        return self._same_place(before, draft) or (
-            before.units[-1].head and draft.scope is before.scope
-        )
-
-    def _same_place(self, before: _Draft, draft: _Draft) -> bool:
-        return before.header == draft.header and self._size(before.units + draft.units) < 240
-
-    def _crumb(self, draft: _Draft) -> bool:
-        if self._size(draft.units) >= CRUMB:
-            return False
-        return all(
-            unit.head or one.kind == "constant" for unit in draft.units for one in unit.definitions
-        )
-
-    def _cut(self, unit: Unit, scope: Scope, depth: int) -> list[_Draft]:
-        """Cut a unit that is too large: a class at its members, all else at its statements."""
-        one = _only(unit)
-        nodes = self._inside(unit, one)
-        if depth >= _DEPTH or not nodes:
-            return self._by_lines(unit, self._inner(unit, one, scope))
-        inner = self._inner(unit, one, scope)
-        begin = rows(nodes[0])[0]
-        head = None
-        if begin > unit.lo or (one and one.container):
-            head = unit.as_head(inner, unit.lo, begin)
-        units = siblings(nodes, unit.lo, unit.hi, inner, self.grammar, self.source, head)
-        if len(units) < 2:
-            return self._by_lines(unit, inner)
-        if not (one and one.container and head):
-            return self._scope(units, inner, depth + 1)
-        first = 1
-        while first < len(units) and units[first].rank != "definition":
-            if self._size(units[: first + 1]) > GROUP:
-                break
-            first += 1
-        header = self._fitting(_Draft(units[:first], inner, "header"))
-        return self._without_crumbs([*header, *self._scope(units[first:], inner, depth + 1)])
-
-    def _fitting(self, draft: _Draft) -> list[_Draft]:
-        """A draft as it is, or cut by lines where it is longer than anything may be."""
-        if self._size(draft.units) <= WHOLE_FUNCTION:
-            return [draft]
-        pieces = self._by_lines(draft.units[0], draft.scope, draft.units[-1].hi)
-        pieces[0].kind = draft.kind
-        return pieces
-
-    def _inside(self, unit: Unit, one: Definition | None) -> list[Node]:
-        """The nodes to cut a unit at."""
-        if one is None or one.body is None:
-            return self._descended([n for node in unit.nodes for n in node.children])
-        body = one.body
-        above = [n for n in body.parent.children if n.end_byte <= body.start_byte] if body.parent else []
-        lead = [n for n in above if n.type in self.grammar.comments]
-        if one.container:
-            return lead + body.children
-        return lead + self._descended(body.children)
-
-    def _descended(self, nodes: list[Node]) -> list[Node]:
-        """Go down while one node has nearly all the rows and is no definition itself."""
-        while nodes:
-            spans = [last - first for first, last in map(rows, nodes)]
-            largest = max(range(len(nodes)), key=spans.__getitem__)
-            whole = rows(nodes[-1])[1] - rows(nodes[0])[0]
-            node = nodes[largest]
-            if spans[largest] < whole * _DOMINANT or not node.child_count:
-                break
-            if definitions_of(node, self.grammar, False):
-                break
-            nodes = node.children
-        return nodes
-
-    def _inner(self, unit: Unit, one: Definition | None, scope: Scope) -> Scope:
-        """The scope inside a unit that is being cut."""
-        if one is not None:
-            name = scope.name(one.name)
-            kind = "module" if one.kind == "module" else "function"
-            if one.container and one.kind != "module":
-                kind = "container"
-            line = signature(one)
-        else:
-            name, kind = scope.prefix, scope.kind
-            line = unit.text[:200]
-        header = "\n".join(part for part in (scope.header, line) if part)
-        owner = name if one is not None else scope.owner
-        return Scope(kind, name, owner, header, scope.header)
-
-    def _by_lines(self, unit: Unit, scope: Scope, hi: int = 0) -> list[_Draft]:
-        """Cut what has no structure at blank and little indented lines."""
-        out = []
-        for lo, end in windows.bounds(self.source, unit.lo, hi or unit.hi, {}):
-            piece = Unit(scope, lo, end, end - 1, "code", text=self.source.stripped[lo].strip())
-            head = unit.as_head(scope, lo, end)
-            if head.definitions and scope.header != scope.outer:
-                piece = head
-            out.append(_Draft([piece], scope, "part" if scope.owner else ""))
-        return out
-
-    def chunk(self, draft: _Draft) -> Chunk:
-        """The chunk of a draft; blank lines at its ends are left out."""
-        source, units = self.source, draft.units
-        lo, hi = source.trim(units[0].lo, units[-1].hi)
-        kind, symbol = self._kind(draft)
-        documented = next((unit for unit in units if unit.definitions), units[0])
-        header = draft.header
-        symbols = (one for unit in units for one in symbols_of(unit, self.grammar))
-        return Chunk(
-            kind=kind,
-            symbol=symbol,
-            symbols=tuple(
-                Symbol(s.name, s.kind, s.start_line, min(s.end_line, hi)) for s in symbols
-            ),
-            header=header,
-            doc=doc_of(documented, self.grammar, source),
-            start_line=lo + 1,
-            end_line=hi,
-            start_byte=source.starts[lo],
-            end_byte=source.ends[hi - 1],
-            text="\n".join(source.lines[lo:hi]),
-            content_hash=content_hash(self.language, header, "\n".join(source.stripped[lo:hi])),
-        )
-
-    def _kind(self, draft: _Draft) -> tuple[str, str]:
-        """Kind and symbol of a chunk."""
-        scope = draft.scope
-        if draft.kind:
-            return draft.kind, scope.owner
-        defining = [unit for unit in draft.units if unit.definitions and not unit.head]
-        names = {unit.qualified(one): one.kind for unit in defining for one in unit.definitions}
-        named = sum(self._size([unit]) for unit in defining)
-        headed = any(unit.head for unit in draft.units)
-        mostly = not headed and named * 2 >= self._size(draft.units)
-        if len(names) == 1 and mostly:
-            name, kind = next(iter(names.items()))
-            return kind, name or scope.owner
-        if scope.kind == "function" or (not names and scope.owner):
-            return "part", scope.owner
-        if set(names.values()) <= {"constant"} and not headed:
-            return ("constant" if names and mostly else "module"), scope.owner
-        return "group", scope.owner
+def _sound_rows(node: Node, grammar: Grammar, depth: int = 4) -> int:
+    """Rows of the whole statements below a node, looking into errors."""
+    total = 0
+    for child in node.children:
+        if child.type == "ERROR" and depth:
+            total += _sound_rows(child, grammar, depth - 1)
+        elif child.type in grammar.statements or child.type.endswith(_STATEMENT):
+            first, last = rows(child)
+            total += last - first + 1
+    return total

@@ -9,10 +9,14 @@ _MARKER = re.compile(
 _END = re.compile(r"\s*(?:\*+/|-+\}|-->|\*+\))\s*$")
 _DIRECTIVE = re.compile(
     r"^(?:go:|\+build|nolint|eslint|prettier-|tslint|@ts-|jshint|istanbul |c8 |noqa|type:\s*ignore"
-    r"|pylint:|mypy:|pragma|clang-format|-\*-|vim:|!/|region\b|endregion\b|<reference)"
+    r"|pylint:|mypy:|pragma|clang-format|-\*-|vim:|!/|LANGUAGE "
+    r"|region\b|endregion\b|<reference|\{-#)"
 )
 _RULE = re.compile(r"^[\W_]{3,}$")
-_COMMENT_LINE = re.compile(r"^\s*(?://|/\*|\*(?:\s|/|$)|#(?:[\s#]|$)|--(?:\s|-|\||$)|;|%%?\s|\{-|<!--|\(\*)")
+_COMMENT_LINE = re.compile(
+    r"^\s*(?!#\s*(?:define|if|ifdef|ifndef|else|elif|endif|include|undef|pragma|error)\b)"
+    r"(?://|/\*|\*(?:\s|/|$)|#(?:[\s#]|$)|--(?:\s|-|\||$)|;|%%?\s|\{-|<!--|\(\*)"
+)
 _QUOTES = re.compile(r"^[A-Za-z]{0,2}(\"\"\"|'''|\"|')(.*?)(?:\1)?$", re.DOTALL)
 _LICENSE = re.compile(r"copyright|licen[cs]e|spdx-", re.IGNORECASE)
 

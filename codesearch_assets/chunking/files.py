@@ -21,31 +21,38 @@ class FileClass:
     marks: tuple[str, ...]
 
 
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
 _LOCK_FILES = frozenset(
-    """package-lock.json npm-shrinkwrap.json yarn.lock pnpm-lock.yaml bun.lock bun.lockb deno.lock
-    cargo.lock composer.lock gemfile.lock poetry.lock pipfile.lock pdm.lock uv.lock pixi.lock
-    conda-lock.yml go.sum go.work.sum mix.lock pubspec.lock podfile.lock package.resolved
-    cartfile.resolved packages.lock.json project.assets.json paket.lock flake.lock gradle.lockfile
-    buildscript-gradle.lockfile stack.yaml.lock cabal.project.freeze shard.lock module.bazel.lock
-    .terraform.lock.hcl manifest.toml.lock rebar.lock berksfile.lock symfony.lock""".split()
+    _words(
+        """package-lock.json npm-shrinkwrap.json yarn.lock pnpm-lock.yaml bun.lock bun.lockb
+        deno.lock cargo.lock composer.lock gemfile.lock poetry.lock pipfile.lock pdm.lock
+        uv.lock pixi.lock conda-lock.yml go.sum go.work.sum mix.lock pubspec.lock
+        podfile.lock package.resolved cartfile.resolved packages.lock.json
+        project.assets.json paket.lock flake.lock gradle.lockfile buildscript-
+        gradle.lockfile stack.yaml.lock cabal.project.freeze shard.lock module.bazel.lock
+        .terraform.lock.hcl manifest.toml.lock rebar.lock berksfile.lock symfony.lock"""
+    )
 )
 _MINIFIED = re.compile(r"[.-]min\.(?:[cm]?js|css)$|\.(?:js|css|mjs|cjs|ts)\.map$")
 
 _FOLDER_MARKS: dict[str, str] = {
     **dict.fromkeys(
-        """test tests testing __tests__ testdata test_data test-data spec specs e2e fixtures
+        _words("""test tests testing __tests__ testdata test_data test-data spec specs e2e fixtures
         __fixtures__ __mocks__ __snapshots__ testcases androidtest testfixtures unittests
-        integrationtests functionaltests""".split(),
+        integrationtests functionaltests"""),
         "test",
     ),
-    **dict.fromkeys("doc docs documentation man manual".split(), "docs"),
+    **dict.fromkeys(_words("doc docs documentation man manual"), "docs"),
     **dict.fromkeys(
-        """vendor vendors vendored _vendor third_party third-party thirdparty 3rdparty
+        _words("""vendor vendors vendored _vendor third_party third-party thirdparty 3rdparty
         node_modules bower_components jspm_packages godeps pods carthage site-packages
-        extern .yarn""".split(),
+        extern .yarn"""),
         "vendored",
     ),
-    **dict.fromkeys("generated __generated__ _generated dist .next".split(), "generated"),
+    **dict.fromkeys(_words("generated __generated__ _generated dist .next"), "generated"),
 }
 _TEST_FOLDER = re.compile(r"(?:[._-]tests?|[a-z]Tests)$")  # Newtonsoft.Json.Tests, AppTests
 _TEST_NAME = re.compile(

@@ -61,10 +61,12 @@ class Grammar:
     reads: frozenset[str] = frozenset()
     reader: Reader | None = None
     defining: frozenset[str] = field(init=False)  # every type that can hold a definition
+    statements: frozenset[str] = field(init=False)  # these, imports and comments
 
     def __post_init__(self) -> None:
         types = self.definitions.keys() | self.wrappers.keys() | self.transparent | self.reads
         object.__setattr__(self, "defining", types | {"ERROR"})
+        object.__setattr__(self, "statements", types | self.imports | self.comments)
 
 
 @cache
@@ -192,7 +194,28 @@ def _js_value(name: str, value: Node | None, node: Node, in_container: bool) -> 
         return Definition(name, kind, node, value.child_by_field_name("body"))
     if value.type in ("class", "class_expression"):
         return Definition(name, "class", node, value.child_by_field_name("body"), True)
+    wrapped = _js_wrapped(value)
+    if wrapped is not None:
+        return Definition(name, "function", node, wrapped.child_by_field_name("body"))
     return Definition(name, "constant", node, value, value.type == "object")
+
+
+def _js_wrapped(value: Node) -> Node | None:
+    """The function in ``memo(function List() {...})``: a first argument, handed on by a name."""
+    if value.type != "call_expression":
+        return None
+    called = value.child_by_field_name("function")
+    arguments = value.child_by_field_name("arguments")
+    if called is None or arguments is None or arguments.type != "arguments":
+        return None
+    if called.type != "identifier" and not text_of(called).startswith("React."):
+        return None
+    first = first_named(arguments)
+    return first if first is not None and first.type in _JS_FUNCTIONS else None
+
+
+def _js_import(value: Node | None) -> bool:
+    return value is not None and text_of(value.child_by_field_name("function")) == "require"
 
 
 def _js_path(left: Node) -> str:
@@ -234,13 +257,17 @@ def _read_javascript(node: Node, in_container: bool) -> list[Definition] | None:
             if name is not None and name.type == "identifier":
                 where = node if len(declarators) == 1 else one
                 value = one.child_by_field_name("value")
+                if _js_import(value):
+                    continue
                 found.append(_js_value(text_of(name), value, where, False))
         return found
     if kind == "expression_statement":
         return _js_assignment(node)
-    if kind == "object":  # export default {...}
-        return [Definition("", "constant", node, node, True)]
-    if kind in _JS_FUNCTIONS:  # export default () => ...
+    if kind == "object" or kind in _JS_FUNCTIONS:  # export default ...
+        if node.parent is None or node.parent.type != "export_statement":
+            return []
+        if kind == "object":
+            return [Definition("", "constant", node, node, True)]
         return [Definition("default", "function", node, node.child_by_field_name("body"))]
     if kind in _JS_FIELDS:
         name = first_field(node, ("property", "name", "key"))
@@ -341,13 +368,13 @@ def _read_go(node: Node, in_container: bool) -> list[Definition] | None:
     for spec in specs:
         where = node if len(specs) == 1 else spec
         value = first_field(spec, ("type", "value"))
-        for name in spec.children_by_field_name("name"):
-            if name.type == ",":
+        for named in spec.children_by_field_name("name"):
+            if not named.is_named:  # the comma of `a, b = 1, 2`
                 continue
             kind = "constant"
             if node.type == "type_declaration":
                 kind = _GO_TYPES.get(value.type if value else "", "type")
-            found.append(Definition(text_of(name), kind, where, value, kind == "interface"))
+            found.append(Definition(text_of(named), kind, where, value, kind == "interface"))
     return found
 
 

@@ -31,9 +31,25 @@ class Language:
 
 
 LANGUAGES = (
-    Language("python", "py pyi pyw", "sconstruct sconscript", "python python3 python2", "keyword type", grammar=PYTHON),  # noqa: E501
-    Language("javascript", "js jsx mjs cjs es6", "jakefile", "node nodejs deno bun", "keyword type arrow", grammar=JAVASCRIPT),  # noqa: E501
-    Language("typescript", "ts mts cts", "", "ts-node tsx", "keyword type arrow", grammar=TYPESCRIPT),  # noqa: E501
+    Language(
+        "python",
+        "py pyi pyw",
+        "sconstruct sconscript",
+        "python python3 python2",
+        "keyword type",
+        grammar=PYTHON,
+    ),
+    Language(
+        "javascript",
+        "js jsx mjs cjs es6",
+        "jakefile",
+        "node nodejs deno bun",
+        "keyword type arrow",
+        grammar=JAVASCRIPT,
+    ),
+    Language(
+        "typescript", "ts mts cts", "", "ts-node tsx", "keyword type arrow", grammar=TYPESCRIPT
+    ),
     Language("tsx", "tsx", "", "", "keyword type arrow", grammar=TSX),
     Language("go", "go", "", "", "keyword type", grammar=GO),
     Language("rust", "rs", "", "rust-script", "keyword type impl macro_rules"),
@@ -41,20 +57,38 @@ LANGUAGES = (
     Language("kotlin", "kt kts", "", "kotlin", "keyword type"),
     Language("scala", "scala sc sbt", "", "scala", "keyword type"),
     Language("groovy", "groovy gradle gvy", "jenkinsfile", "groovy", "keyword type method"),
-    Language("c", "c h", "", "", "c_function type typedef define"),
-    Language("cpp", "cc cpp cxx c++ hh hpp hxx h++ ipp inl tcc cu cuh", "", "", "c_function method type typedef define"),  # noqa: E501
+    Language("c", "c h", "", "", "c_function method type typedef define"),
+    Language(
+        "cpp",
+        "cc cpp cxx c++ hh hpp hxx h++ ipp inl tcc cu cuh",
+        "",
+        "",
+        "c_function method type typedef define",
+    ),
     Language("objective-c", "m mm", "", "", "c_function type objc define"),
     Language("csharp", "cs csx", "", "", "type method"),
     Language("fsharp", "fs fsi fsx", "", "", "let type"),
     Language("swift", "swift", "", "swift", "keyword type swift_init"),
     Language("dart", "dart", "", "dart", "c_function method type"),
     Language("php", "php phtml php8", "", "php", "keyword type"),
-    Language("ruby", "rb rake gemspec ru podspec", "rakefile gemfile podfile vagrantfile brewfile", "ruby", "keyword type"),  # noqa: E501
+    Language(
+        "ruby",
+        "rb rake gemspec ru podspec",
+        "rakefile gemfile podfile vagrantfile brewfile",
+        "ruby",
+        "keyword type",
+    ),
     Language("perl", "pl pm t", "", "perl", "keyword perl"),
     Language("lua", "lua", "", "lua luajit", "keyword lua"),
     Language("r", "r", ".rprofile", "Rscript", "r"),
     Language("julia", "jl", "", "julia", "keyword type"),
-    Language("bash", "sh bash zsh ksh bats", ".bashrc .zshrc .profile .bash_profile", "sh bash zsh ksh dash ash bats", "shell"),  # noqa: E501
+    Language(
+        "bash",
+        "sh bash zsh ksh bats",
+        ".bashrc .zshrc .profile .bash_profile",
+        "sh bash zsh ksh dash ash bats",
+        "shell",
+    ),
     Language("fish", "fish", "", "fish", "keyword"),
     Language("powershell", "ps1 psm1 psd1", "", "pwsh", "keyword type"),
     Language("batch", "bat cmd", "", "", ""),
@@ -87,7 +121,13 @@ LANGUAGES = (
     Language("thrift", "thrift", "", "", "type proto"),
     Language("terraform", "tf tfvars hcl", "", "", "hcl"),
     Language("nix", "nix", "", "", ""),
-    Language("starlark", "bzl bazel star", "build workspace build.bazel workspace.bazel tiltfile", "", "keyword"),  # noqa: E501
+    Language(
+        "starlark",
+        "bzl bazel star",
+        "build workspace build.bazel workspace.bazel tiltfile",
+        "",
+        "keyword",
+    ),
     Language("cmake", "cmake", "cmakelists.txt", "", "cmake"),
     Language("make", "mk mak", "makefile gnumakefile", "make", "make"),
     Language("just", "just", "justfile .justfile", "just", "make"),
@@ -100,16 +140,30 @@ LANGUAGES = (
     Language("svelte", "svelte", "", "", "keyword type arrow"),
     Language("astro", "astro", "", "", "keyword type arrow"),
     Language("html", "html htm xhtml", data=True),
-    Language("template", "j2 jinja jinja2 hbs handlebars mustache ejs erb twig tmpl liquid haml pug"),  # noqa: E501
+    Language(
+        "template", "j2 jinja jinja2 hbs handlebars mustache ejs erb twig tmpl liquid haml pug"
+    ),
     Language("css", "css", data=True),
     Language("scss", "scss sass less styl", data=True),
-    Language("json", "json jsonc json5 geojson webmanifest", ".babelrc .eslintrc .prettierrc", data=True),  # noqa: E501
+    Language(
+        "json", "json jsonc json5 geojson webmanifest", ".babelrc .eslintrc .prettierrc", data=True
+    ),
     Language("jsonl", "jsonl ndjson", data=True),
     Language("notebook", "ipynb", data=True),
     Language("yaml", "yaml yml", ".clang-format .clang-tidy", data=True),
     Language("toml", "toml", data=True, patterns="ini"),
-    Language("ini", "ini cfg conf properties env editorconfig", ".gitconfig .gitmodules .npmrc", data=True, patterns="ini"),  # noqa: E501
-    Language("xml", "xml xsd xsl xslt plist csproj vbproj fsproj props targets resx xaml storyboard xib", data=True),  # noqa: E501
+    Language(
+        "ini",
+        "ini cfg conf properties env editorconfig",
+        ".gitconfig .gitmodules .npmrc",
+        data=True,
+        patterns="ini",
+    ),
+    Language(
+        "xml",
+        "xml xsd xsl xslt plist csproj vbproj fsproj props targets resx xaml storyboard xib",
+        data=True,
+    ),
     Language("svg", "svg", data=True),
     Language("csv", "csv tsv psv", data=True),
     Language("diff", "diff patch", data=True),

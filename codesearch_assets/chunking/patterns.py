@@ -16,14 +16,37 @@ _MODIFIER = (
     r"|unowned|weak|indirect|nonisolated|distributed|rethrows|value|annotation|inner|ref|record"
     r"|typedef|friend|template\s*<[^>]*>|@[\w.]+(?:\([^)]*\))?)\s+)*"
 )
-_NAME = r"(?P<name>[\w$]+(?:[.:]{1,2}[\w$]+)*[!?=]?)"
+_NAME = r"(?P<name>(?>[\w$]+(?:[.:]{1,2}[\w$]+)*[!?]?))"
 _TYPE = r"[\w$][\w$.:]*(?:<[^()=;]*>)?[\[\]?*&]*"
 _NOT_CALL = r"(?!\s*(?:return|throw|new|else|if|for|while|switch|catch|do|case|goto|await|yield|using|lock|not|assert|delete|typeof|import|package)\b)"  # noqa: E501
 
 
+SCOPE = ""  # the kind of what qualifies the definitions in it but defines nothing (`impl Foo`)
+_KIND_OF_WORD = {
+    "interface": "interface",
+    "trait": "interface",
+    "protocol": "interface",
+    "defprotocol": "interface",
+    "@protocol": "interface",
+    "enum": "type",
+    "union": "type",
+    "type": "type",
+    "typealias": "type",
+    "newtype": "type",
+    "input": "type",
+    "scalar": "type",
+    "namespace": "module",
+    "mod": "module",
+    "extension": SCOPE,
+    "defimpl": SCOPE,
+    "@implementation": SCOPE,
+}
+CONTAINERS = frozenset({"class", "interface", "type", SCOPE})  # these qualify names
+
+
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """kind: of the symbol; "class" and its like qualify what is indented below them.
+    """kind: of the symbol, unless the match has a `word` that says better.
 
     block: the match counts only if a "{" (or "=>", "->", ":") follows before the next ";".
     """
@@ -42,32 +65,36 @@ PATTERNS: dict[str, Pattern] = {
     ),
     "type": Pattern(
         "class",
-        rf"\s*{_MODIFIER}(?:class|struct|interface|@interface|trait|enum(?:\s+(?:class|struct))?"
+        rf"\s*{_MODIFIER}(?P<word>class|struct|@?interface|trait|enum(?:\s+(?:class|struct))?"
         rf"|protocol|extension|object|record|union|module|defmodule|defprotocol|defimpl|namespace"
-        rf"|mixin|actor|contract|library|package|type|typealias|newtype|@implementation|@protocol"
-        rf"|data\s+class|mod|input|scalar|service|message|schema|component|role)\s+"
-        rf"(?:\w+\s+(?=[A-Z]\w*\s*[:{{]))?{_NAME}(?!\s*[(]\s*[)]?\s*;|\s*;\s*$|\s*[,)]|[ \t]*\*?\s*\w+\s*[,;()=])",
+        rf"|mixin|actor|contract|type|typealias|newtype|@implementation|@protocol"
+        rf"|mod|input|scalar|service|message|role)\s+"
+        rf"(?:\w+\s+(?=[A-Z]\w*\s*[:{{]))?{_NAME}(?!\s*[(]\s*[)]?\s*;|\s*;\s*$|\s*[,)]"
+        rf"|[ \t*&]*\s*\w+\s*[,;()=\[])",
     ),
     "impl": Pattern(
-        "class", r"(?:unsafe\s+)?impl\b(?:<.*?>(?=\s))?\s+(?:.*?\sfor\s+)?[&(]*(?P<name>\w+(?:::\w+)*)"
+        SCOPE,
+        r"(?:unsafe\s+)?impl\b(?:<.*?>(?=\s))?\s+(?:.*?\sfor\s+)?[&(]*(?P<name>\w+(?:::\w+)*)",
     ),
     "macro_rules": Pattern("function", r"\s*macro_rules!\s*(?P<name>\w+)"),
     "typedef": Pattern("type", r"(?:typedef\b.*\W|\}\s*)(?P<name>[A-Za-z_]\w*)\s*;\s*$"),
     "define": Pattern("constant", r"[ \t]*#[ \t]*define[ \t]+(?P<name>\w+)(?:\(|[ \t]+\S)"),
     "c_function": Pattern(
         "function",
-        rf"{_NOT_CALL}(?=[A-Za-z_~])(?:[\w$][\w$:<>,\s*&\[\]~]*?[\s*&]|)(?P<name>~?\w+(?:::~?\w+)*)"
+        rf"{_NOT_CALL}(?=[A-Za-z_~])(?![A-Z_0-9]+\s*\(|template\b.*>$)(?:[\w$][\w$:<>,\s*&\[\]~]*?[\s*&]|)(?P<name>~?\w+(?:::~?\w+)*)"
         r"[ \t]*\((?!.*[;\\]\s*$)",
         block=True,
     ),
     "method": Pattern(
         "method",
         rf"\s+{_NOT_CALL}(?:{_MODIFIER}(?:<[^()]*>\s*)?{_TYPE}\s+|(?:public|private|protected"
-        rf"|internal)\s+)(?P<name>(?!if\b|for\b|while\b|switch\b|catch\b|return\b)[\w$~]+)(?:<[\w, ]*>)?"
-        r"\s*\((?!.*;\s*$)",
+        rf"|internal)\s+)(?P<name>(?!if\b|for\b|while\b|switch\b|catch\b|return\b)[\w$~]+)"
+        r"(?:<[\w, ]*>)?\s*\((?!.*;\s*$)",
         block=True,
     ),
-    "swift_init": Pattern("method", rf"\s*{_MODIFIER}(?P<name>init|deinit|subscript)\b[?!]?\s*[(<{{]"),
+    "swift_init": Pattern(
+        "method", rf"\s*{_MODIFIER}(?P<name>init|deinit|subscript)\b[?!]?\s*[(<{{]"
+    ),
     "objc": Pattern("method", r"[-+]\s*\([^)]*\)\s*(?P<name>\w+)"),
     "arrow": Pattern(
         "function",
@@ -93,10 +120,13 @@ PATTERNS: dict[str, Pattern] = {
     "erlang": Pattern("function", r"(?P<name>[a-z]\w*)\s*\([^;]*->"),
     "lisp": Pattern("function", r"\(def\S*\s+(?:\^\S+\s+)*\(?(?P<name>[^\s()]+)"),
     "zig": Pattern(
-        "class", r"\s*(?:pub\s+)?const\s+(?P<name>\w+)\s*=\s*(?:extern\s+|packed\s+)?(?:struct|enum|union)\b"
+        "class",
+        r"\s*(?:pub\s+)?const\s+(?P<name>\w+)\s*=\s*(?:extern\s+|packed\s+)?"
+        r"(?:struct|enum|union)\b",
     ),
     "vhdl": Pattern(
-        "class", r"(?i:\s*(?:entity|architecture|package|procedure|function|component)\s+(?P<name>\w+))"
+        "class",
+        r"(?i:\s*(?:entity|architecture|package|procedure|function|component)\s+(?P<name>\w+))",
     ),
     "fortran": Pattern(
         "function",
@@ -108,10 +138,14 @@ PATTERNS: dict[str, Pattern] = {
         r"(?i:\s*create\s+(?:or\s+replace\s+)?(?:\w+\s+){0,3}?(?:table|view|function|procedure"
         r"|trigger|type|index|schema|sequence)\s+(?:if\s+not\s+exists\s+)?(?P<name>[\w.\"\[\]`]+))",
     ),
-    "graphql": Pattern("function", r"(?:query|mutation|subscription|fragment|directive)\s+@?(?P<name>\w+)"),
+    "graphql": Pattern(
+        "function", r"(?:query|mutation|subscription|fragment|directive)\s+@?(?P<name>\w+)"
+    ),
     "proto": Pattern("method", r"\s*rpc\s+(?P<name>\w+)"),
     "hcl": Pattern(
-        "type", r"(?:resource|data|module|variable|output|provider)\s+\"(?P<name>[^\"]+(?:\"\s+\"[^\"]+)?)\""
+        "type",
+        r"(?:resource|data|module|variable|output|provider)\s+"
+        r"\"(?P<name>[^\"]+(?:\"\s+\"[^\"]+)?)\"",
     ),
     "cmake": Pattern("function", r"(?i:\s*(?:function|macro)\s*\(\s*(?P<name>\w+))"),
     "make": Pattern("function", r"(?P<name>[A-Za-z_][\w./-]*)(?:\s+[\w.-]+)*\s*:(?!=)"),
@@ -120,7 +154,6 @@ PATTERNS: dict[str, Pattern] = {
     "tex": Pattern("section", r"\\(?:part|chapter|(?:sub)*section)\*?\{(?P<name>[^}]+)\}"),
 }
 
-CONTAINERS = frozenset({"class", "module"})
 _LOOK_AHEAD = 15  # lines in which the body of a `block` definition must open
 _FENCE = re.compile(r"\s*(?:```|~~~)")
 
@@ -145,6 +178,7 @@ def find(lines: list[str], names: str) -> list[Found]:
     rows = _compiled(names)
     prose = "heading" in names.split()
     found: list[Found] = []
+    constants: set[str] = set()
     fenced = False
     for number, line in enumerate(lines):
         if prose and _FENCE.match(line):
@@ -154,16 +188,25 @@ def find(lines: list[str], names: str) -> list[Found]:
         for pattern, regex in rows:
             match = regex.match(line)
             if match and (not pattern.block or _opens(lines, number, match.end())):
-                name = next(value for value in match.groupdict().values() if value)
-                indent = len(line) - len(line.lstrip())
-                found.append(Found(number, indent, _plain(name), pattern.kind))
+                one = _found(number, line, pattern.kind, match.groupdict())
+                if one.kind != "constant" or one.name not in constants:
+                    found.append(one)
+                if one.kind == "constant":  # macros are defined again for each platform
+                    constants.add(one.name)
                 break
     return found
 
 
+def _found(number: int, line: str, kind: str, groups: dict[str, str | None]) -> Found:
+    word = groups.pop("word", None)
+    name = next(value for value in groups.values() if value)
+    kind = _KIND_OF_WORD.get(word.split()[0], kind) if word else kind
+    return Found(number, len(line) - len(line.lstrip()), _plain(name), kind)
+
+
 def _plain(name: str) -> str:
     """The name as it would be asked for: Foo.bar for Foo::bar, no quotes."""
-    return re.sub(r"\"\s+\"", ".", name).replace("::", ".").strip("\"`[]").rstrip("=:.")
+    return re.sub(r"\"\s+\"", ".", name).replace("::", ".").strip('"`[]').rstrip("=:.")
 
 
 def _opens(lines: list[str], number: int, column: int) -> bool:

@@ -74,7 +74,7 @@ def decode(data: bytes) -> tuple[str, str, int] | str:
 
 
 def read(text: str, encoding: str, mark: int) -> Source:
-    """Split decoded text into lines. A lone carriage return ends a line only in files without \\n."""
+    """Split decoded text into lines; carriage returns end them only in files without \\n."""
     newline = "\n" if "\n" in text or "\r" not in text else "\r"
     raw = text.split(newline)
     if not raw[-1]:

@@ -1,13 +1,20 @@
-"""Units: a scope's siblings as a partition of its lines, each definition with what belongs to it."""
+"""Units: a scope's siblings as a partition of its lines, definitions with what belongs to them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from codesearch_assets.chunking import comments
 from codesearch_assets.chunking.chunk import Symbol
-from codesearch_assets.chunking.grammars import Definition, Grammar, definitions_of, first_named, text_of
+from codesearch_assets.chunking.grammars import (
+    Definition,
+    Grammar,
+    definitions_of,
+    first_named,
+    text_of,
+)
 from codesearch_assets.chunking.source import Source
 
 if TYPE_CHECKING:
@@ -92,7 +99,7 @@ def siblings(
         builder.add(node)
     builder.flush()
     units = _glued(builder.units)
-    for one, following in zip(units, units[1:], strict=False):
+    for one, following in pairwise(units):
         one.hi = following.lo
     if units:
         units[0].lo, units[-1].hi = lo, hi
@@ -160,7 +167,10 @@ class _Builder:
         self.lead, self.sticky = [], False
 
     def _definitions(self, node: Node) -> list[Definition]:
-        return found_in(node, self.grammar, self.scope.kind == "container")
+        found = found_in(node, self.grammar, self.scope.kind == "container")
+        if self.scope.kind == "function":  # its variables are nobody else's business
+            return [one for one in found if one.kind != "constant"]
+        return found
 
 
 def found_in(

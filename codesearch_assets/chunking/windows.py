@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 from hashlib import blake2b
+from textwrap import dedent
 
 from codesearch_assets.chunking import comments
 from codesearch_assets.chunking.chunk import Chunk, Symbol, content_hash
-from codesearch_assets.chunking.patterns import CONTAINERS, Found, find
+from codesearch_assets.chunking.patterns import CONTAINERS, SCOPE, Found, find
 from codesearch_assets.chunking.source import Source
 
 LEAST = 25  # effective lines: a window is at least this, if there is a choice,
 MOST = 80  # and at most this, unless one line is longer
+_ENCLOSING = CONTAINERS | {"function", "method"}
 _CLOSERS = ("}", "end", "]", ")")
+_HEREDOC = '"""'  # Elixir and Julia document with text in front of the definition
 _ATTRIBUTES = ("@", "#[", "[", "template", "%%", "@doc")
 
 
@@ -85,11 +88,22 @@ def _first_line(source: Source, found: Found) -> int:
         indent = len(above) - len(text)
         if not text or found.kind == "section":
             break
+        if text == _HEREDOC:
+            line = _heredoc_start(source, line - 1)
+            continue
         return_type = found.indent == indent == 0 and line == found.line and _is_type(text)
         if not (comments.is_comment(above) or text.startswith(_ATTRIBUTES) or return_type):
             break
         line -= 1
     return line
+
+
+def _heredoc_start(source: Source, last: int) -> int:
+    """The line where the doc text opens that closes in line `last`; `last` if none does."""
+    for line in range(last - 1, max(-1, last - 200), -1):
+        if _HEREDOC in source.stripped[line]:
+            return line
+    return last
 
 
 def _is_type(text: str) -> bool:
@@ -114,7 +128,7 @@ def _scopes(
     for number, line in enumerate(source.stripped):
         if number in begins:
             _close(stack, begins[number].indent, number - 1)
-        enclosing[number] = tuple(one for one in stack if one.found.kind in CONTAINERS)
+        enclosing[number] = tuple(one for one in stack if one.found.kind in _ENCLOSING)
         if number in at:
             one = at[number]
             _close(stack, one.indent, first[number] - 1)
@@ -149,27 +163,35 @@ def _chunk(
             max(one.found.line, source.trim(one.found.line, min(one.last + 1, hi))[1] - 1) + 1,
         )
         for one in inside
+        if one.found.kind != SCOPE
     )
-    header = "\n".join(source.stripped[one.found.line].strip() for one in enclosing[lo])
+    around = enclosing[lo]
+    header = "\n".join(source.stripped[one.found.line].strip() for one in around)[:400]
     section = bool(inside) and inside[0].found.kind == "section" and inside[0].first == lo
+    symbol = symbols[0].name if len(symbols) == 1 else ""
+    if not inside and around:
+        symbol = around[-1].name
     return Chunk(
         kind="section" if section else "window",
-        symbol=symbols[0].name if len(symbols) == 1 else "",
+        symbol=symbol,
         symbols=symbols,
-        header=header[:400],
+        header=header,
         doc=_leading_comment(source, lo, hi, language),
         start_line=lo + 1,
         end_line=hi,
         start_byte=source.starts[lo],
         end_byte=source.ends[hi - 1],
         text="\n".join(source.lines[lo:hi]),
-        content_hash=content_hash(language, header[:400], "\n".join(source.stripped[lo:hi])),
+        content_hash=content_hash(language, header, "\n".join(source.stripped[lo:hi])),
     )
 
 
 def _leading_comment(source: Source, lo: int, hi: int, language: str) -> str:
     if language in ("markdown", "text", "restructuredtext", "asciidoc", "org"):
         return ""
+    if source.stripped[lo].endswith(_HEREDOC):
+        rest = "\n".join(source.stripped[lo + 1 : hi])
+        return dedent(rest[: rest.find(_HEREDOC)]).strip() if _HEREDOC in rest else ""
     end = lo
     block = False
     while end < hi and (block or comments.is_comment(source.stripped[end])):

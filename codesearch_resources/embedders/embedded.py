@@ -50,8 +50,8 @@ class EmbeddedEmbedder:
     def _table(self) -> NDArray[np.float32]:
         from safetensors.numpy import load_file
 
-        table = load_file(_package() / WEIGHTS)["embedding.weight"]
-        return np.asarray(table, dtype=np.float32)
+        table: NDArray[np.float16] = load_file(_package() / WEIGHTS)["embedding.weight"]
+        return np.array(table, dtype=np.float32)
 
     @cached_property
     def _tokenizer(self) -> Any:

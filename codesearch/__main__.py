@@ -1,0 +1,5 @@
+"""`python -m codesearch`."""
+
+from codesearch.cli import main
+
+main()
