@@ -12,7 +12,7 @@ from codesearch.lanes import Found, Lanes
 from codesearch.ranking import Candidate, RankedFile, parse, rank
 from codesearch_resources.embedders.make import make_embedder
 from codesearch_resources.settings import Settings, find, load
-from codesearch_resources.store import ALL_ROWS, Store, among, sql
+from codesearch_resources.store import ALL_ROWS, SOON, Store, among, sql
 from codesearch_resources.text import words
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Index:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         embedder = make_embedder(settings.embedder)
-        self.store = Store(settings.data_dir, embedder.id, embedder.dimensions)
+        self.store = Store(settings.data_dir, embedder.id, embedder.dimensions, sees_commits=SOON)
         self._lanes = Lanes(self.store, embedder)
 
     def __enter__(self) -> "Index":

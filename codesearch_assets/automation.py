@@ -15,13 +15,11 @@ CATALOG_INTERVAL = 60  # seconds
 refresh_job = dg.define_asset_job(
     "refresh",
     selection=dg.AssetSelection.assets(repo_snapshots, chunks, code_embeddings),
-    partitions_def=repositories_partitions,
     description="Make a repository searchable at its newest commit.",
 )
 summarise_job = dg.define_asset_job(
     "summarise",
     selection=dg.AssetSelection.assets(summaries, summary_embeddings),
-    partitions_def=repositories_partitions,
     description="Give a repository's chunks their summaries, as far as a provider may be used.",
 )
 upkeep_job = dg.define_asset_job(

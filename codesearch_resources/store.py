@@ -25,7 +25,9 @@ ALL_ROWS = 2**31 - 1  # LanceDB's plain scan stops at ten rows unless told other
 # The library counts retries of a lost commit against this, the slow first attempt included.
 WRITE_TIMEOUT = timedelta(minutes=30)
 # A long-lived reader without an interval never sees a commit, and breaks once upkeep has run.
-READ_CONSISTENCY = timedelta(seconds=2)
+# Who decides work by what is stored must see the last commit; who only searches can wait a little.
+ALWAYS = timedelta(0)
+SOON = timedelta(seconds=2)
 LANCE_FOLDER = "lancedb"
 
 T = TypeVar("T")
@@ -70,7 +72,10 @@ def batched(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 class Store:
     """The tables under `data_dir` whose vectors come from one embedder."""
 
-    def __init__(self, data_dir: Path, embedder_id: str, dimensions: int) -> None:
+    def __init__(
+        self, data_dir: Path, embedder_id: str, dimensions: int, *, sees_commits: timedelta = ALWAYS
+    ) -> None:
+        self._sees_commits = sees_commits
         self.folder = data_dir / LANCE_FOLDER
         self.specs: Mapping[str, TableSpec] = table_specs(embedder_id, dimensions)
         self.code_vectors = embedding_table("code", embedder_id, dimensions)
@@ -80,7 +85,7 @@ class Store:
     def _connection(self) -> Any:
         import lancedb  # 1.6 CPU seconds
 
-        return lancedb.connect(self.folder, read_consistency_interval=READ_CONSISTENCY)
+        return lancedb.connect(self.folder, read_consistency_interval=self._sees_commits)
 
     @cached_property
     def _tables(self) -> dict[str, Any]:

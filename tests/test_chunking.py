@@ -359,11 +359,13 @@ def test_a_generated_header_is_seen_only_where_it_is_strict() -> None:
 
 
 def test_a_broken_file_is_cut_round_its_errors() -> None:
-    source = f"{function('good', 60)}\n\ndef broken(:\n    ((\n\n\n{function('after', 60)}"
+    source = (
+        f"{function('good', 60)}\n\ndef broken(x y):\n    return = 1\n\n\n{function('after', 60)}"
+    )
     chunks = cut(source.encode(), "a.py")
 
     assert chunks.outcome == "parsed"
-    assert "good" in names(chunks)
+    assert [c.symbol for c in chunks.chunks if c.kind == "function"] == ["good", "broken", "after"]
     assert_covers(chunks, source.encode())
 
 
@@ -372,6 +374,15 @@ def test_what_is_mostly_errors_becomes_windows() -> None:
 
     assert (chunks.outcome, chunks.reason) == ("windows", "parse errors")
     assert_covers(chunks, b"]] {{ ]] ((\n" * 300)
+
+
+def test_windows_of_a_broken_file_still_name_definitions() -> None:
+    source = f"{function('good', 60)}\n\ndef broken(:\n    ((\n\n\n{function('after', 60)}"
+    chunks = cut(source.encode(), "a.py")
+
+    assert (chunks.outcome, chunks.reason) == ("windows", "parse errors")
+    assert names(chunks).keys() == {"good", "broken", "after"}
+    assert_covers(chunks, source.encode())
 
 
 def test_merge_conflict_markers_do_no_harm() -> None:

@@ -54,7 +54,7 @@ _FOLDER_MARKS: dict[str, str] = {
     ),
     **dict.fromkeys(_words("generated __generated__ _generated dist .next"), "generated"),
 }
-_TEST_FOLDER = re.compile(r"(?:[._-]tests?|[a-z]Tests)$")  # Newtonsoft.Json.Tests, AppTests
+_TEST_FOLDER = re.compile(r"(?:[._-][Tt]ests?|[a-z]Tests)$")  # Newtonsoft.Json.Tests, AppTests
 _TEST_NAME = re.compile(
     r"""^test_.*\.(?:py|rb|c|cc|cpp|sh|jl|R)$ | ^conftest\.py$ | ^test\.[cm]?[jt]sx?$
       | [_-]tests?\.(?:go|py|rb|rs|exs|dart|c|cc|cpp|cxx|h|hpp|lua|sh|erl|php|[cm]?[jt]sx?)$

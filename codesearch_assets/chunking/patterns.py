@@ -89,7 +89,7 @@ PATTERNS: dict[str, Pattern] = {
         "method",
         rf"\s+{_NOT_CALL}(?:{_MODIFIER}(?:<[^()]*>\s*)?{_TYPE}\s+|(?:public|private|protected"
         rf"|internal)\s+)(?P<name>(?!if\b|for\b|while\b|switch\b|catch\b|return\b)[\w$~]+)"
-        r"(?:<[\w, ]*>)?\s*\((?!.*;\s*$)",
+        r"(?:<[\w, ]*>)?\s*\((?!(?:(?!=>).)*;\s*$)",
         block=True,
     ),
     "swift_init": Pattern(

@@ -50,8 +50,7 @@ class EmbeddedEmbedder:
     def _table(self) -> NDArray[np.float32]:
         from safetensors.numpy import load_file
 
-        table: NDArray[np.float16] = load_file(_package() / WEIGHTS)["embedding.weight"]
-        return np.array(table, dtype=np.float32)
+        return load_file(_package() / WEIGHTS)["embedding.weight"].astype(np.float32)
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -84,7 +83,7 @@ class EmbeddedEmbedder:
             if encoding.ids:
                 row[:] = self._table[encoding.ids].mean(axis=0)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors = np.divide(vectors, lengths, out=vectors, where=lengths > 0)
+        np.divide(vectors, lengths, out=vectors, where=lengths > 0)
         check(vectors, texts, self.dimensions, self.id)
         return vectors
 

@@ -29,7 +29,7 @@ _NOT_CALLS = frozenset(
 )
 _NOT_NAMES = frozenset(
     """any bool boolean byte char const double false final float fn func in int int32 int64 let list
-    long mut none null out ref self static str string struct this true uint usize var void""".split()
+    long mut none null out ref self static str string struct this true uint var void""".split()
 )
 
 

@@ -1,0 +1,114 @@
+"""Real repositories and real indexes, small enough to be made afresh in each test."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from codesearch.search import Index
+from codesearch_assets.runs import Outcome, index
+from codesearch_resources.settings import Settings, load
+
+IDENTITY = {
+    "GIT_AUTHOR_NAME": "A",
+    "GIT_AUTHOR_EMAIL": "a@example.com",
+    "GIT_COMMITTER_NAME": "A",
+    "GIT_COMMITTER_EMAIL": "a@example.com",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_SYSTEM": os.devnull,
+}
+
+
+@dataclass(frozen=True)
+class WorkTree:
+    """A git repository with a work tree."""
+
+    path: Path
+
+    def git(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(self.path), *arguments],
+            env={**os.environ, **IDENTITY},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    def write(self, files: Mapping[str, str | bytes | None]) -> None:
+        """Write files into the work tree; None deletes one."""
+        for name, content in files.items():
+            file = self.path / name
+            if content is None:
+                file.unlink()
+                continue
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    def commit(self, files: Mapping[str, str | bytes | None], message: str = "change") -> str:
+        """Write files, commit everything, return the commit."""
+        self.write(files)
+        self.git("add", "-A")
+        self.git("commit", "--quiet", "--allow-empty", "-m", message)
+        return self.git("rev-parse", "HEAD")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with a codesearch.yaml, and what a user does with it."""
+
+    file: Path
+
+    @property
+    def settings(self) -> Settings:
+        return load(self.file)
+
+    def index(self, *names: str, everything: bool = False) -> list[Outcome]:
+        """`codesearch index`, in this process."""
+        settings = self.settings
+        entries = [settings.repository(name) for name in names] or settings.repositories
+        return index(settings, entries, everything=everything)
+
+    def open(self) -> Index:
+        return Index(self.settings)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither the user's configuration nor a DAGSTER_HOME left by another test is seen."""
+    monkeypatch.delenv("CODESEARCH_CONFIG", raising=False)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-config"))
+
+
+@pytest.fixture
+def make_tree(tmp_path: Path) -> Callable[..., WorkTree]:
+    """Make a git repository under tmp_path, with a first commit when files are given."""
+
+    def make(name: str = "repo", files: Mapping[str, str | bytes | None] | None = None) -> WorkTree:
+        tree = WorkTree(tmp_path / name)
+        tree.path.mkdir(parents=True)
+        tree.git("init", "--quiet", "--initial-branch=main")
+        if files is not None:
+            tree.commit(files, "first")
+        return tree
+
+    return make
+
+
+@pytest.fixture
+def make_workspace(tmp_path: Path) -> Iterator[Callable[..., Workspace]]:
+    """Write a codesearch.yaml for work trees; `extra` is appended as it is."""
+
+    def make(*trees: WorkTree, name: str = "workspace", extra: str = "") -> Workspace:
+        folder = tmp_path / name
+        folder.mkdir()
+        entries = "".join(f"  - path: {tree.path}\n" for tree in trees)
+        file = folder / "codesearch.yaml"
+        file.write_text((f"repositories:\n{entries}" if trees else "") + extra)
+        return Workspace(file)
+
+    return make
