@@ -10,8 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from codesearch.ranking import Candidate, Evidence, LaneName, Query
-from codesearch_resources.embedders.base import Embedder
-from codesearch_resources.store import ALL_ROWS, Store, among
+from codesearch_resources.embedders.base import Embedder, EmbeddingError
+from codesearch_resources.store import ALL_ROWS, Store, among, sql
 from codesearch_resources.text import tokens
 
 DEPTH = 200  # chunks a lane contributes
@@ -25,6 +25,8 @@ COLUMNS = (
     "chunk_id", "repo", "path", "language", "kind", "marks", "symbol", "names",
     "start_line", "end_line",
 )  # fmt: skip
+
+NOTHING_NEAR = pa.table({"chunk_id": pa.array([], pa.string()), "_distance": pa.array([], "f4")})
 
 
 @dataclass
@@ -58,7 +60,7 @@ class Lanes:
         chunks = self._pool.submit(self._text, "chunks", text, where, COLUMNS)
         summaries = self._pool.submit(self._text, "summaries", text, where, ("chunk_id",))
         symbols = self._pool.submit(self._symbols, query, where)
-        vector = self._embedder.embed([query.text], "query")[0]
+        vector = self._vector(query, found)
         by_code = self._pool.submit(self._nearest, self._store.code_vectors, vector, where)
         by_summary = self._pool.submit(self._nearest, self._store.summary_vectors, vector, where)
         rows = pa.concat_tables(
@@ -77,6 +79,18 @@ class Lanes:
         found.evidence = Evidence({lane: _normalised(scores) for lane, scores in lanes.items()})
         return found
 
+    def _vector(self, query: Query, found: Found) -> NDArray[np.float32] | None:
+        """The question's vector; without one the lanes of words go on alone."""
+        missing = {self._store.code_vectors, self._store.summary_vectors} - set(self._store.names())
+        if missing:
+            found.notices.append("no vectors of this embedder yet: run `codesearch index`")
+            return None
+        try:
+            return self._embedder.embed([query.text], "query")[0]
+        except EmbeddingError as error:
+            found.notices.append(f"asked without vectors: {error}")
+            return None
+
     def _text(self, name: str, text: str, where: str, columns: Sequence[str]) -> pa.Table:
         from lancedb.query import MatchQuery
 
@@ -86,12 +100,14 @@ class Lanes:
         return (query.where(where) if where else query).to_arrow()
 
     def _symbols(self, query: Query, where: str) -> pa.Table:
-        names = ", ".join("'" + name.replace("'", "''") + "'" for name in query.names)
+        names = ", ".join(map(sql, query.names))
         asked = f"array_has_any(names, [{names}])" if names else "false"
         search = self._store.table("chunks").search().select(list(COLUMNS)).limit(SYMBOL_DEPTH)
         return search.where(f"{asked} AND ({where})" if where else asked).to_arrow()
 
-    def _nearest(self, name: str, vector: NDArray[np.float32], where: str) -> pa.Table:
+    def _nearest(self, name: str, vector: NDArray[np.float32] | None, where: str) -> pa.Table:
+        if vector is None:
+            return NOTHING_NEAR
         table = self._store.table(name)
         rows = self._store.count(name)
         query = (
@@ -113,7 +129,10 @@ class Lanes:
             found.candidates[row["chunk_id"]] = Candidate(**row)
 
     def _complete(
-        self, found: Found, lanes: Mapping[LaneName, dict[str, float]], vector: NDArray[np.float32]
+        self,
+        found: Found,
+        lanes: Mapping[LaneName, dict[str, float]],
+        vector: NDArray[np.float32] | None,
     ) -> None:
         """Read the candidates that only other lanes found, and everyone's exact similarity.
 
@@ -124,6 +143,8 @@ class Lanes:
         missing = sorted(ids - found.candidates.keys())
         if missing:
             self._collect(found, self._by_id("chunks", COLUMNS, missing))
+        if vector is None:
+            return
         for lane, table in (
             ("vectors", self._store.code_vectors),
             ("summary_vectors", self._store.summary_vectors),

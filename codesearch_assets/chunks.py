@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -66,8 +66,9 @@ def fingerprint(snapshot_fingerprint: str) -> str:
 def refresh_chunks(store: Store, repository: Repository) -> ChunksResult:
     """Make `chunks` and `files` of a repository follow its stored snapshot.
 
-    Only files whose blob, language or chunker version is new are read and cut. A file's own row
-    is written after its chunks, so that a run that dies leaves the file to be done again.
+    Only files whose blob, language or chunker version is new are read and cut, and those whose
+    chunks are not the ones their row stands for: a file's row is written after its chunks, so that
+    what a killed run left half done is done again, even when the file is what it was before.
     Raises NothingUpstream without a snapshot.
     """
     repo = repository.name
@@ -75,15 +76,13 @@ def refresh_chunks(store: Store, repository: Repository) -> ChunksResult:
     if row.get("repo_snapshots_commit") is None:
         raise NothingUpstream(f"{repo} has no snapshot yet: materialise repo_snapshots first")
     wanted = _wanted_files(store, repo)
-    known = store.read("files", ["path", "blob_id", "language", "chunker_version"], of_repo(repo))
-    known_keys = {item["path"]: _file_key(item) for item in known.to_pylist()}
-    todo = [file for file in wanted.values() if known_keys.get(file.path) != _version_key(file)]
     result = ChunksResult(commit=row["repo_snapshots_commit"], files=len(wanted))
     partition = _Partition(store, repo, result)
+    todo = [file for file in wanted.values() if not partition.stands(file)]
     for batch in _file_batches(todo):
         partition.replace_files(_cut_batch(repository, batch))
         report("chunks", result.parsed_now, len(todo))
-    partition.remove_files(known_keys.keys() - wanted.keys())
+    partition.remove_files_but(wanted.keys())
     store.update_repository(
         repo,
         chunks_commit=row["repo_snapshots_commit"],
@@ -109,12 +108,9 @@ def _wanted_files(store: Store, repo: str) -> dict[str, SourceFile]:
     }
 
 
-def _version_key(file: SourceFile) -> tuple[str, str, int]:
-    return (file.blob_id, file.language, CHUNKS_VERSION)
-
-
-def _file_key(row: dict[str, Any]) -> tuple[str, str, int]:
-    return (row["blob_id"], row["language"], row["chunker_version"])
+def _file_digest(file: SourceFile, chunk_digests: Iterable[int]) -> int:
+    """The digest of a file's row: what was cut and every row that came of it."""
+    return digest(file.blob_id, file.language, CHUNKS_VERSION, *sorted(chunk_digests))
 
 
 def _file_batches(files: Sequence[SourceFile]) -> Iterator[list[SourceFile]]:
@@ -155,6 +151,13 @@ class _Partition:
         self.known: dict[str, dict[str, int]] = {}
         for row in rows.to_pylist():
             self.known.setdefault(row["path"], {})[row["chunk_id"]] = row["digest"]
+        files = store.read("files", ["path", "digest"], of_repo(repo))
+        self.files = dict(zip(files["path"].to_pylist(), files["digest"].to_pylist(), strict=True))
+
+    def stands(self, file: SourceFile) -> bool:
+        """Whether the file's rows are what cutting it would give."""
+        chunk_digests = self.known.get(file.path, {}).values()
+        return self.files.get(file.path) == _file_digest(file, chunk_digests)
 
     def replace_files(self, cut_files: Iterator[tuple[SourceFile, FileChunks]]) -> None:
         """Write new and changed chunks, delete gone ones, then write the files' own rows."""
@@ -163,8 +166,10 @@ class _Partition:
         old: dict[str, int] = {}
         for file, found in cut_files:
             old |= self.known.get(file.path, {})
+            before = len(chunk_columns["digest"])
             _append_chunks(chunk_columns, self.repo, file, found)
-            _append_file(file_columns, self.repo, file, found)
+            chunk_digests = chunk_columns["digest"][before:]
+            _append_file(file_columns, self.repo, file, found, chunk_digests)
             self.result.parsed_now += 1
             self.result.megabytes += file.size / 1e6
         rows = pa.table(chunk_columns, schema=CHUNKS.schema)
@@ -173,33 +178,39 @@ class _Partition:
         self.store.upsert("files", pa.table(file_columns, schema=FILES.schema))
         self.result.change += Change(written, deleted)
 
-    def remove_files(self, paths: set[str]) -> None:
+    def remove_files_but(self, wanted: Set[str]) -> None:
         """Delete the chunks of files that are gone, then their rows."""
+        # A killed run may have left chunks of a file that has no row yet.
+        paths = (self.known.keys() | self.files.keys()) - wanted
         gone = [chunk_id for path in paths for chunk_id in self.known.get(path, {})]
         deleted = self.store.delete("chunks", gone)
-        self.store.delete("files", [key((self.repo, path)) for path in paths])
+        self.store.delete("files", [key((self.repo, p)) for p in paths & self.files.keys()])
         self.result.change += Change(0, deleted)
 
 
 def _append_file(
-    columns: dict[str, list[Any]], repo: str, file: SourceFile, found: FileChunks
+    columns: dict[str, list[Any]],
+    repo: str,
+    file: SourceFile,
+    found: FileChunks,
+    chunk_digests: Iterable[int],
 ) -> None:
     row = {
         "file_id": key((repo, file.path)),
         "repo": repo,
         "path": file.path,
         "blob_id": file.blob_id,
-        # As the snapshot says it: this is part of the key that tells whether to cut again.
+        # As the snapshot says it, which is part of what tells whether to cut again.
         "language": file.language,
         "chunker_version": CHUNKS_VERSION,
         "outcome": found.outcome,
         "reason": found.reason,
         "chunks": len(found.chunks),
         "fts_text": file_text(file.path, found.chunks),
+        "digest": _file_digest(file, chunk_digests),
     }
     for name, value in row.items():
         columns[name].append(value)
-    columns["digest"].append(digest(*row.values()))
 
 
 def _append_chunks(

@@ -5,12 +5,13 @@ from codesearch_assets.embeddings import summary_source
 from codesearch_assets.summaries import needs_summaries
 from codesearch_resources.embedders.base import Embedder
 from codesearch_resources.settings import RepositorySettings
-from codesearch_resources.store import Store
+from codesearch_resources.store import Store, of_repo
 from codesearch_resources.summarizers.base import Summarizer
 
 
 def needs_refresh(store: Store, entry: RepositorySettings, head: str, embedder: Embedder) -> bool:
-    """Whether an asset of `refresh` last completed for another commit or other settings."""
+    """Whether an asset of `refresh` last completed for another commit or other settings, or rows
+    that it wrote are gone."""
     row = store.repository_row(entry.name)
     snapshot = repo_snapshots.fingerprint(entry)
     cut = chunks.fingerprint(snapshot)
@@ -20,7 +21,17 @@ def needs_refresh(store: Store, entry: RepositorySettings, head: str, embedder: 
         "code_embeddings_fingerprint": embeddings.fingerprint(cut, embedder),
         **{f"{asset}_commit": head for asset in ("repo_snapshots", "chunks", "code_embeddings")},
     }
-    return any(row.get(name) != value for name, value in wanted.items())
+    moved = any(row.get(name) != value for name, value in wanted.items())
+    return moved or not _counts_agree(store, entry.name)
+
+
+def _counts_agree(store: Store, repo: str) -> bool:
+    """Whether as many rows are there as each table says of the next: a table that was deleted, or
+    lost rows, is filled again by a plain run."""
+    cut = store.read("files", ["chunks"], of_repo(repo))["chunks"].to_pylist()
+    indexed = store.count("repo_snapshots", f"{of_repo(repo)} AND skip_reason = ''")
+    chunk_rows, vectors = (store.count(t, of_repo(repo)) for t in ("chunks", store.code_vectors))
+    return indexed == len(cut) and sum(cut) == chunk_rows == vectors
 
 
 def needs_summarise(store: Store, repo: str, embedder: Embedder, summarizer: Summarizer) -> bool:

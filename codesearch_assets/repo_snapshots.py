@@ -1,5 +1,6 @@
 """repo_snapshots: what one commit of one repository holds, and what of it is left out and why."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from codesearch_resources.text import digest, key
 
 SNAPSHOT_VERSION = 1  # moves when a path would be classified otherwise
 IGNORE_FILE = ".codesearchignore"
+MOST_IGNORE_BYTES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class SnapshotResult:
     files: int
     skipped: Counter[str]
     change: Change
+    bad_ignore_lines: int = 0
 
 
 def fingerprint(entry: RepositorySettings) -> str:
@@ -45,7 +48,8 @@ def take_snapshot(
     Raises GitError when the commit cannot be read.
     """
     snapshot = repository.snapshot(commit)
-    left_out = path_filter(entry, _ignore_lines(repository, snapshot))
+    ignore, bad_lines = _ignore_lines(repository, snapshot)
+    left_out = path_filter(entry, ignore)
     rows = snapshot_rows(repository.name, snapshot.entries, left_out)
     change = store.replace("repo_snapshots", repository.name, rows)
     store.update_repository(
@@ -56,7 +60,7 @@ def take_snapshot(
         subject=snapshot.subject,
     )
     reasons = [reason for reason in rows["skip_reason"].to_pylist() if reason]
-    return SnapshotResult(snapshot.commit, rows.num_rows, Counter(reasons), change)
+    return SnapshotResult(snapshot.commit, rows.num_rows, Counter(reasons), change, bad_lines)
 
 
 def snapshot_rows(repo: str, entries: Sequence[Entry], left_out: Callable[[str], str]) -> pa.Table:
@@ -87,11 +91,28 @@ def _skip_reason(entry: Entry) -> str:
     return "missing blob" if entry.size is None else ""
 
 
-def _ignore_lines(repository: Repository, snapshot: Snapshot) -> list[str]:
-    """The lines of the repository's own .codesearchignore at that commit."""
-    wanted = [entry.blob_id for entry in snapshot.entries if entry.path == IGNORE_FILE]
+def _ignore_lines(repository: Repository, snapshot: Snapshot) -> tuple[list[str], int]:
+    """The lines of the repository's own .codesearchignore at that commit, and how many are no
+    pattern: a committed file must not be able to stop a run, so those are left out, as git does."""
+    wanted = [
+        entry.blob_id
+        for entry in snapshot.entries
+        if entry.path == IGNORE_FILE and (entry.size or 0) <= MOST_IGNORE_BYTES
+    ]
     texts = [data.decode("utf-8", "replace") for _, data in repository.blobs(wanted) if data]
-    return [line for text in texts for line in text.splitlines()]
+    lines = [line for text in texts for line in text.splitlines()]
+    good = [line for line in lines if _is_pattern(line)]
+    return good, len(lines) - len(good)
+
+
+def _is_pattern(line: str) -> bool:
+    import pathspec
+
+    try:
+        pathspec.GitIgnoreSpec.from_lines([line])
+    except (ValueError, re.error):
+        return False
+    return True
 
 
 def path_filter(entry: RepositorySettings, ignore: Sequence[str]) -> Callable[[str], str]:
@@ -145,6 +166,11 @@ def repo_snapshots(
             f"{result.skipped['missing blob']} files have no content in {name}: a partial clone or "
             "a damaged repository. The rest is indexed."
         )
+    if result.bad_ignore_lines:
+        context.log.warning(
+            f"{result.bad_ignore_lines} lines of {IGNORE_FILE} in {name} are no pattern and hold "
+            "for nothing."
+        )
     return dg.MaterializeResult(
         data_version=data_version(tables, "repo_snapshots", name),
         metadata={
@@ -153,6 +179,7 @@ def repo_snapshots(
             "indexed": result.files - result.skipped.total(),
             "skipped": result.skipped.total(),
             "skipped_by_reason": counts_table("reason", result.skipped),
+            "bad_ignore_lines": result.bad_ignore_lines,
             "rows_written": result.change.written,
             "rows_deleted": result.change.deleted,
         },

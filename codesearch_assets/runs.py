@@ -3,27 +3,27 @@
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import dagster as dg
 
 from codesearch_assets.definitions import build
 from codesearch_assets.freshness import needs_refresh, needs_summarise
 from codesearch_assets.partitions import COMMIT_TAG, add_partitions
-from codesearch_resources.dagster import git_repository
+from codesearch_resources.dagster import configured, git_repository
 from codesearch_resources.data_dir import open_data_dir
 from codesearch_resources.embedders.base import Embedder
-from codesearch_resources.embedders.make import make_embedder
 from codesearch_resources.progress import report
 from codesearch_resources.repositories import GitError
 from codesearch_resources.settings import RepositorySettings, Settings
 from codesearch_resources.shipped import shipped
 from codesearch_resources.store import Store
-from codesearch_resources.summarizers.chain import make_chain
+from codesearch_resources.summarizers.base import Summarizer
 from codesearch_resources.upkeep import due
 
 HEADS_AT_ONCE = 8
@@ -42,31 +42,45 @@ class Outcome:
     seconds: float = 0.0
 
 
-@contextmanager
-def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """The Dagster instance in the configuration's own home, made when it is missing."""
+def prepare_home(settings: Settings) -> Path:
+    """The configuration's own Dagster home, made from the shipped template when it is missing."""
     open_data_dir(settings.data_dir, settings.dagster_home, settings.file)
     target = settings.dagster_home / INSTANCE_FILE
     if not target.exists():
-        shutil.copyfile(shipped(INSTANCE_FILE), target)
-    os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
+        # Copied aside first: half a file left by a kill would be taken for the user's own.
+        copied = target.with_suffix(f".{os.getpid()}")
+        shutil.copyfile(shipped(INSTANCE_FILE), copied)
+        copied.replace(target)
+    return settings.dagster_home
+
+
+@contextmanager
+def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance in the configuration's own home."""
+    os.environ["DAGSTER_HOME"] = str(prepare_home(settings))
     with dg.DagsterInstance.get() as instance:
         yield instance
 
 
 def index(
-    settings: Settings, entries: Sequence[RepositorySettings], *, everything: bool = False
+    settings: Settings,
+    entries: Sequence[RepositorySettings],
+    *,
+    everything: bool = False,
+    resources: Mapping[str, object] | None = None,
 ) -> list[Outcome]:
     """Bring repositories up to date: refresh all, then summarise all, then upkeep if it is due.
 
     Only what is behind is run, unless `everything`. One repository's failure costs no other one.
+    `resources` replace the configured ones by name, in the runs and in the decision what to run.
     """
-    embedder = make_embedder(settings.embedder)
+    used = {**configured(str(settings.file)), **(resources or {})}
+    embedder, summarizer = cast(Embedder, used["embedder"]), cast(Summarizer, used["summarizer"])
     store = Store(settings.data_dir, embedder.id, embedder.dimensions)
     with instance_of(settings) as instance:
         add_partitions(settings, instance)
         store.create()
-        runner = Runner(settings, instance)
+        runner = Runner(settings, instance, used)
         heads, outcomes = _heads(settings, entries)
         failed = {outcome.repo for outcome in outcomes}
         behind = [
@@ -81,7 +95,8 @@ def index(
         if behind:
             report("refresh", len(behind), len(behind))
         failed |= {outcome.repo for outcome in outcomes if outcome.error}
-        outcomes += _summarise(runner, store, embedder, settings, entries, failed, everything)
+        ready = [entry.name for entry in entries if entry.name not in failed]
+        outcomes += _summarise(runner, store, embedder, summarizer, ready, everything)
         if due(store):
             outcomes.append(runner.run("upkeep"))
     return outcomes
@@ -91,18 +106,15 @@ def _summarise(
     runner: "Runner",
     store: Store,
     embedder: Embedder,
-    settings: Settings,
-    entries: Iterable[RepositorySettings],
-    failed: set[str],
+    summarizer: Summarizer,
+    names: Sequence[str],
     everything: bool,
 ) -> list[Outcome]:
-    chain = make_chain(settings.summarizers)
     waiting = [
-        entry.name
-        for entry in entries
-        if store.repository_row(entry.name).get("chunks_commit") is not None
-        and entry.name not in failed
-        and (everything or needs_summarise(store, entry.name, embedder, chain))
+        name
+        for name in names
+        if store.repository_row(name).get("chunks_commit") is not None
+        and (everything or needs_summarise(store, name, embedder, summarizer))
     ]
     outcomes = []
     for number, name in enumerate(waiting):

@@ -132,16 +132,13 @@ def _project(
 ) -> None:
     """Write what needs no call: paid summaries, doc comments, stand-ins."""
     stand_in = extractive.Extractive()
-    better = results.find(
-        chunk.key for chunk in wanted if known.get(chunk.chunk_id, {}).get("grade") != "model"
-    )
-    todo = [
-        chunk
+    standing = {
+        chunk.chunk_id: known[chunk.chunk_id]["grade"]
         for chunk in wanted
-        if chunk.key in better
-        or chunk.chunk_id not in known
-        or not _stands(known[chunk.chunk_id], chunk)
-    ]
+        if chunk.chunk_id in known and _stands(known[chunk.chunk_id], chunk)
+    }
+    better = results.find(chunk.key for chunk in wanted if standing.get(chunk.chunk_id) != "model")
+    todo = [chunk for chunk in wanted if chunk.key in better or chunk.chunk_id not in standing]
     for batch in batched(todo, BATCH):
         pieces = _pieces(store, [chunk for chunk in batch if chunk.key not in better])
         written = [

@@ -8,16 +8,25 @@ from codesearch_resources.data_dir import lock
 from codesearch_resources.embedders.base import Embedder
 from codesearch_resources.upkeep import upkeep as run_upkeep
 
+UPKEEP_VERSION = 1
 LOCK = "upkeep"
 LOCK_WAIT = 600.0  # seconds; another upkeep does this one's work
 
 
-@dg.asset(
-    group_name="upkeep",
-    kinds={"lancedb"},
+# An op of its own name: Dagster takes no op and job of one name into a code location.
+@dg.multi_asset(
+    name="tables_upkeep",
+    specs=[
+        dg.AssetSpec(
+            "upkeep",
+            group_name="upkeep",
+            kinds={"lancedb"},
+            code_version=str(UPKEEP_VERSION),
+            description="Tables compacted, pruned and indexed, where enough has changed to make "
+            "it worth it. Nothing to do writes nothing.",
+        )
+    ],
     pool="upkeep",
-    description="Tables compacted, pruned and indexed, where enough has changed to make it worth "
-    "it. Nothing to do writes nothing.",
 )
 def upkeep(
     store: StoreResource, embedder: dg.ResourceParam[Embedder]

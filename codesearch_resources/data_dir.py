@@ -1,9 +1,10 @@
-"""The data folder of one configuration: its format, its owner, its locks, its logs.
+"""The data folder of one configuration: its format, its owner, its locks.
 
 Two configurations never share a data folder or a Dagster home: the second would remove what it
 does not know. Each folder therefore names the configuration it belongs to.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,6 @@ FORMAT = 1
 FORMAT_FILE = "format"
 OWNER_FILE = "configuration"
 LOCKS = "locks"
-LOGS = "logs"
-LOG_BYTES = 1_000_000
 
 
 class DataDirError(Exception):
@@ -33,10 +32,16 @@ def open_data_dir(data_dir: Path, dagster_home: Path, configuration: Path) -> No
     cannot be written.
     """
     try:
-        for folder in (data_dir, dagster_home):
+        folders = (data_dir, dagster_home)
+        # All checks go before the first write: a folder that is refused stays as it is.
+        unowned = [folder for folder in folders if not _owned(folder, configuration)]
+        has_format = _has_format(data_dir)
+        for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
-            _check_owner(folder, configuration)
-        _check_format(data_dir)
+        if not has_format:
+            _write(data_dir / FORMAT_FILE, f"{FORMAT}\n")
+        for folder in unowned:
+            _write(folder / OWNER_FILE, f"{configuration}\n")
     except OSError as error:
         raise DataDirError(
             f"cannot write {error.filename or data_dir}: {error.strerror}. "
@@ -44,31 +49,46 @@ def open_data_dir(data_dir: Path, dagster_home: Path, configuration: Path) -> No
         ) from error
 
 
-def _check_format(data_dir: Path) -> None:
+def check_data_dir(data_dir: Path, configuration: Path) -> None:
+    """The refusals of `open_data_dir` for who only reads; nothing is made or written."""
+    _owned(data_dir, configuration)
+    _has_format(data_dir)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a whole file or none: half of one, left by a kill, would shut the folder for good."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(text)
+    aside.replace(path)
+
+
+def _has_format(data_dir: Path) -> bool:
     path = data_dir / FORMAT_FILE
     if not path.exists():
-        path.write_text(f"{FORMAT}\n")
-        return
+        return False
     found = path.read_text().strip()
     if found != str(FORMAT):
         raise DataDirError(
             f"{data_dir} has format {found or 'unknown'}, this version reads format {FORMAT}. "
             "Upgrade codesearch, or set data_dir to another folder."
         )
+    return True
 
 
-def _check_owner(folder: Path, configuration: Path) -> None:
+def _owned(folder: Path, configuration: Path) -> bool:
     path = folder / OWNER_FILE
     owner = Path(path.read_text().strip()) if path.exists() else None
     if owner == configuration:
-        return
+        return True
     # A configuration that moved leaves its old path behind; one that still exists keeps its folder.
     if owner is not None and owner.exists():
+        if configuration.exists() and owner.samefile(configuration):
+            return True  # the same file, reached by a link
         raise DataDirError(
             f"{folder} belongs to {owner}. Give {configuration} a data_dir and a dagster_home "
             "of its own."
         )
-    path.write_text(f"{configuration}\n")
+    return False
 
 
 @contextmanager
@@ -94,24 +114,6 @@ def lock(data_dir: Path, name: str, *, wait: float = 0) -> Iterator[None]:
 
 
 def _this_process() -> str:
-    import os
     import socket
 
     return f"process {os.getpid()} on {socket.gethostname()}"
-
-
-def log_to_file(data_dir: Path) -> None:
-    """Send this process's log to a bounded file under `data_dir`, when that can be written."""
-    import logging
-    from logging.handlers import RotatingFileHandler
-
-    try:
-        (data_dir / LOGS).mkdir(parents=True, exist_ok=True)
-        handler = RotatingFileHandler(
-            data_dir / LOGS / "codesearch.log", maxBytes=LOG_BYTES, backupCount=3, delay=True
-        )
-    except OSError:
-        return  # a read-only folder can still be searched
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.getLogger("codesearch").addHandler(handler)
-    logging.getLogger("codesearch").setLevel(logging.INFO)

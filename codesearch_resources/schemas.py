@@ -2,7 +2,8 @@
 
 Filter columns (repo, path, language, kind) repeat in every searched table, so that a filter is a
 prefilter in each lane. `digest` is a hash of the row's other columns: replacing a partition reads
-ids and digests only, and writes the rows whose digest moved.
+ids and digests only, and writes the rows whose digest moved. In `files` it stands for what was
+cut and for the chunks that came of it.
 """
 
 from dataclasses import dataclass

@@ -5,6 +5,7 @@ rows are upserted first, rows that are gone are deleted after. Nothing is writte
 changed. LanceDB is not fork-safe: a process that has opened a store never forks.
 """
 
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,7 @@ WRITE_TIMEOUT = timedelta(minutes=30)
 ALWAYS = timedelta(0)
 SOON = timedelta(seconds=2)
 LANCE_FOLDER = "lancedb"
+MAKING = ".making"  # where a table is made before it is moved into place
 
 T = TypeVar("T")
 
@@ -122,9 +124,14 @@ class Store:
                     self._create_table(name, spec)
 
     def _create_table(self, name: str, spec: TableSpec) -> None:
+        """Make a table aside and move it into place: a kill never leaves one without indices."""
+        import lancedb
         from lancedb.index import Bitmap, BTree, LabelList
 
-        table = self._connection.create_table(name, schema=spec.schema)
+        making = self.folder / MAKING
+        shutil.rmtree(making, ignore_errors=True)
+        connection: Any = lancedb.connect(making)
+        table = connection.create_table(name, schema=spec.schema)
         # Without a declared key two first loads of one repository would double its rows.
         table.set_unenforced_primary_key(spec.key)
         kinds = ((spec.btree, BTree), (spec.bitmap, Bitmap), (spec.label_list, LabelList))
@@ -133,6 +140,8 @@ class Store:
                 table.create_index(column, config=kind())
         for column in spec.full_text:
             table.create_index(column, config=full_text_index())
+        (making / f"{name}.lance").rename(self.folder / f"{name}.lance")
+        shutil.rmtree(making)
 
     def read(self, name: str, columns: Sequence[str], where: str = "") -> pa.Table:
         """The given columns of the rows that match `where` (all rows when empty)."""

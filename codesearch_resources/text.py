@@ -87,6 +87,11 @@ def code_names(query: str) -> list[str]:
     return [word for word in candidates if CODE_NAME.match(word)]
 
 
+def readable(text: str) -> str:
+    """`text` with every character that has no UTF-8 form (a byte of another encoding) as `?`."""
+    return text.encode(errors="replace").decode()
+
+
 def digest(*values: object) -> int:
     """A signed 64-bit hash of values, for telling whether a row has changed."""
     hashed = blake2b("\0".join(map(str, values)).encode("utf-8", "surrogatepass"), digest_size=8)

@@ -59,6 +59,7 @@ def assert_covers(chunks: FileChunks, data: bytes) -> None:
         raw = data[chunk.start_byte : chunk.end_byte].decode("utf-8")
         assert raw.replace("\r\n", "\n").rstrip("\r") == chunk.text.rstrip("\r")
         assert chunk.kind in KINDS
+        assert sum(1 for line in chunk.text.split("\n") if line.strip()) < WHOLE_FUNCTION + 20
         for symbol in chunk.symbols:
             assert symbol.kind in KINDS
             assert chunk.start_line <= symbol.start_line <= symbol.end_line <= chunk.end_line
@@ -198,6 +199,24 @@ def test_a_big_function_is_cut_into_parts_with_its_signature() -> None:
     assert [symbol.name for chunk in chunks for symbol in chunk.symbols] == ["long"]
 
 
+def test_a_part_that_holds_the_signature_does_not_repeat_it() -> None:
+    lines = "".join(f"  step({n})\n" for n in range(WHOLE_FUNCTION + 60))
+    chunks = cut(f"function long(a) {{\n{lines}}}\n".encode(), "a.js").chunks
+
+    assert [chunk.header for chunk in chunks[:2]] == ["", "function long(a)"]
+    assert [symbol.name for symbol in chunks[0].symbols] == ["long"]
+
+
+def test_a_long_docstring_belongs_to_the_header_of_its_class() -> None:
+    text = "".join(f"    :param p{n}: something.\n" for n in range(WHOLE_CLASS - 10))
+    methods = "\n".join(function(f"m{n}", 55, "    ") for n in range(3))
+    source = f'class A:\n    """Start.\n\n{text}    """\n\n{methods}'
+    chunks = cut(source.encode(), "a.py").chunks
+
+    assert [chunk.kind for chunk in chunks] == ["header", "method", "method", "method"]
+    assert chunks[0].doc.startswith("Start.")
+
+
 def test_a_function_of_two_hundred_lines_stays_whole() -> None:
     source = function("whole", WHOLE_FUNCTION)
     chunks = cut(source.encode(), "a.py").chunks
@@ -309,6 +328,17 @@ def test_javascript_names() -> None:
     }
 
 
+def test_a_script_called_at_once_is_a_module() -> None:
+    inner = "  function helper() {\n    return 1\n  }\n  const run = () => helper()\n"
+    small = cut(f"(function () {{\n{inner}}}).call(this)\n".encode(), "a.js")
+    steps = "  step()\n" * 300
+    large = cut(f"(function () {{\n{inner}{steps}}})()\n".encode(), "a.js")
+
+    assert names(small) == {"helper": "function", "run": "function"}
+    assert names(large) == names(small)
+    assert {chunk.header for chunk in large.chunks[1:]} == {"(function ()"}
+
+
 def test_overloads_are_one_symbol_and_stay_together() -> None:
     chunks = cut(sample(FIXTURES / "store.ts"), "store.ts")
 
@@ -333,6 +363,14 @@ def test_a_big_test_block_is_cut_at_its_cases() -> None:
     assert len(chunks) > 4
     assert chunks[1].header == "describe('store', () => {"
     assert chunks[1].text.startswith("  it('does ")
+
+
+def test_a_block_with_one_small_definition_in_it_is_cut_like_any_other() -> None:
+    steps = "".join(f"    step({n})\n" for n in range(400))
+    source = f"if ready:\n    class Inner:\n        pass\n{steps}".encode()
+
+    assert_covers(cut(source, "a.py"), source)
+    assert names(cut(source, "a.py")) == {"Inner": "class"}
 
 
 def test_imports_are_a_module_chunk() -> None:

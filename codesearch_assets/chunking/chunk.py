@@ -56,7 +56,8 @@ class Chunk:
     """A run of lines of one file, cut at definitions; blank lines around it belong to no chunk.
 
     symbol: the qualified name where the chunk is one definition, or a header or part of one; the
-        common container for a group inside one; else "".
+        common container for a group inside one; the definition around a window that has none of
+        its own; else "".
     symbols: every definition inside, members of whole classes included, in order of lines.
     header: the enclosing signatures that are not in the text, one a line.
     doc: the doc comment of the first definition, comment markers stripped.

@@ -9,7 +9,7 @@ from codesearch_assets.chunking import windows
 from codesearch_assets.chunking.chunk import Chunk, FileChunks
 from codesearch_assets.chunking.cutter import Cutter
 from codesearch_assets.chunking.files import classify, oversize
-from codesearch_assets.chunking.grammars import Grammar, parser
+from codesearch_assets.chunking.grammar import Grammar, parser
 from codesearch_assets.chunking.languages import BY_NAME, of_shebang
 from codesearch_assets.chunking.source import Source, decode, read
 from codesearch_assets.chunking.units import rows

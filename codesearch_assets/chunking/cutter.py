@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from codesearch_assets.chunking import windows
 from codesearch_assets.chunking.chunk import Chunk, Symbol, content_hash
-from codesearch_assets.chunking.grammars import Definition, Grammar, definitions_of
+from codesearch_assets.chunking.grammar import Definition, Grammar, definitions_of
 from codesearch_assets.chunking.source import Source
 from codesearch_assets.chunking.units import (
     Scope,
@@ -53,8 +53,15 @@ class _Draft:
 
 
 def _only(unit: Unit) -> Definition | None:
-    """The one definition a unit is; of overloads the one with the body."""
+    """The one definition a unit is; of overloads the one with the body.
+
+    None where there are several, or where most of the lines are something else (an `if` with one
+    definition in it).
+    """
     if len({unit.qualified(one) for one in unit.definitions}) != 1:
+        return None
+    spans = [last - first + 1 for first, last in (rows(one.node) for one in unit.definitions)]
+    if not unit.head and sum(spans) < _DOMINANT * (unit.last + 1 - rows(unit.nodes[0])[0]):
         return None
     return next((one for one in unit.definitions if one.body is not None), unit.definitions[0])
 
@@ -164,7 +171,8 @@ class Cutter:
         )
 
     def _same_place(self, before: _Draft, draft: _Draft) -> bool:
-        return before.header == draft.header and self._size(before.units + draft.units) < 240
+        joined = self._size(before.units + draft.units)
+        return before.header == draft.header and joined < WHOLE_FUNCTION + CRUMB
 
     def _crumb(self, draft: _Draft) -> bool:
         if self._size(draft.units) >= CRUMB:
@@ -180,21 +188,19 @@ class Cutter:
         if depth >= _DEPTH or not nodes:
             return self._by_lines(unit, self._inner(unit, one, scope))
         inner = self._inner(unit, one, scope)
-        begin = rows(nodes[0])[0]
-        head = None
-        if begin > unit.lo or (one and one.container):
-            head = unit.as_head(inner, unit.lo, begin)
+        begin = max(rows(nodes[0])[0], unit.lo + 1)
+        head = unit.as_head(inner, unit.lo, begin)
         units = siblings(nodes, unit.lo, unit.hi, inner, self.grammar, self.source, head)
         if len(units) < 2:
             return self._by_lines(unit, inner)
-        if not (one and one.container and head):
+        if one is None or not one.container:
             return self._scope(units, inner, depth + 1)
         first = 1
         while first < len(units) and units[first].rank != "definition":
-            if self._size(units[: first + 1]) > GROUP:
+            if first > 1 and self._size(units[: first + 1]) > GROUP:  # 1 is the docstring
                 break
             first += 1
-        header = self._fitting(_Draft(units[:first], inner, "header"))
+        header = self._fitting(_Draft(units[:first], inner, "header" if inner.owner else "module"))
         return self._without_crumbs([*header, *self._scope(units[first:], inner, depth + 1)])
 
     def _fitting(self, draft: _Draft) -> list[_Draft]:

@@ -1,134 +1,19 @@
-"""Grammars: which node types of a tree-sitter grammar are definitions, comments, wrappers.
-
-A grammar is a row of tables; what tables cannot say (a JavaScript constant that is a function,
-a Go receiver) is a `reader`: a function from one node to the definitions it makes.
-"""
+"""The grammars, one row each, with the readers for what a table cannot say."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cache
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from codesearch_assets.chunking.grammar import (
+    Definition,
+    Grammar,
+    first_field,
+    first_named,
+    text_of,
+)
+
 if TYPE_CHECKING:
-    from tree_sitter import Node, Parser
-
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """A definition as the tree shows it.
-
-    name: relative to the scope it stands in. node: what its lines are taken from. body: the node
-    with its members or statements, None if there is none. container: its members are definitions.
-    """
-
-    name: str
-    kind: str
-    node: Node
-    body: Node | None = None
-    container: bool = False
-
-
-Reader = Callable[["Node", bool], "list[Definition] | None"]
-
-
-@dataclass(frozen=True, slots=True)
-class Grammar:
-    """One language's tables; each holds node types.
-
-    loader: "module:function" that returns the language, imported when first needed.
-    definitions: type -> kind. containers: definitions whose members are definitions.
-    wrappers: type -> fields, one of which holds the definition (decorators, export).
-    transparent: statements whose inner definitions belong to the scope around them.
-    annotations: siblings that belong to the next definition whatever lies between.
-    reader: asked before the tables for the node types in `reads`, with the node and whether it
-    stands in a container; None from it means: ask the tables.
-    """
-
-    loader: str
-    definitions: Mapping[str, str]
-    containers: frozenset[str] = frozenset()
-    wrappers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    transparent: frozenset[str] = frozenset()
-    comments: frozenset[str] = frozenset({"comment"})
-    annotations: frozenset[str] = frozenset()
-    imports: frozenset[str] = frozenset()
-    name_fields: tuple[str, ...] = ("name",)
-    body_fields: tuple[str, ...] = ("body",)
-    docstrings: bool = False
-    reads: frozenset[str] = frozenset()
-    reader: Reader | None = None
-    defining: frozenset[str] = field(init=False)  # every type that can hold a definition
-    statements: frozenset[str] = field(init=False)  # these, imports and comments
-
-    def __post_init__(self) -> None:
-        types = self.definitions.keys() | self.wrappers.keys() | self.transparent | self.reads
-        object.__setattr__(self, "defining", types | {"ERROR"})
-        object.__setattr__(self, "statements", types | self.imports | self.comments)
-
-
-@cache
-def parser(loader: str) -> Parser:
-    """The parser of a grammar, made once. Raises ImportError where the wheel is missing."""
-    from tree_sitter import Language, Parser
-
-    module, function = loader.split(":")
-    return Parser(Language(getattr(import_module(module), function)()))
-
-
-def text_of(node: Node | None) -> str:
-    """The source text of a node, "" for None."""
-    return node.text.decode("utf-8", "replace") if node is not None and node.text else ""
-
-
-def first_field(node: Node, names: tuple[str, ...]) -> Node | None:
-    """The first of the named fields that the node has."""
-    for name in names:
-        child = node.child_by_field_name(name)
-        if child is not None:
-            return child
-    return None
-
-
-def first_named(node: Node) -> Node | None:
-    """The first named child (asking for one that is not there raises)."""
-    return node.named_child(0) if node.named_child_count else None
-
-
-def definitions_of(node: Node, grammar: Grammar, in_container: bool) -> list[Definition]:
-    """The definitions that one statement makes in its own scope; empty for other statements."""
-    if node.type not in grammar.defining:
-        return []
-    outer = node
-    while fields := grammar.wrappers.get(node.type):
-        inner = first_field(node, fields)
-        if inner is None:
-            break
-        node = inner
-    found = _read(node, grammar, in_container)
-    if outer is node or not found:
-        return found
-    if len(found) == 1:
-        one = found[0]
-        return [Definition(one.name, one.kind, outer, one.body, one.container)]
-    return found
-
-
-def _read(node: Node, grammar: Grammar, in_container: bool) -> list[Definition]:
-    if grammar.reader is not None and node.type in grammar.reads:
-        special = grammar.reader(node, in_container)
-        if special is not None:
-            return special
-    kind = grammar.definitions.get(node.type)
-    if kind is None:
-        return []
-    name = text_of(first_field(node, grammar.name_fields)).strip("'\"") or "default"
-    if kind == "function" and in_container:
-        kind = "method"
-    body = first_field(node, grammar.body_fields)
-    return [Definition(name, kind, node, body, node.type in grammar.containers)]
+    from tree_sitter import Node
 
 
 def _read_python(node: Node, in_container: bool) -> list[Definition] | None:
@@ -227,6 +112,17 @@ def _js_path(left: Node) -> str:
     return ".".join(parts)
 
 
+def _js_called_at_once(call: Node) -> Node | None:
+    """The body in ``(function () {...})()``: what old scripts use as a module."""
+    called = call.child_by_field_name("function")
+    if called is not None and called.type == "member_expression":  # .call(this)
+        called = called.child_by_field_name("object")
+    called = _peel(called)
+    if called is None or called.type not in _JS_FUNCTIONS:
+        return None
+    return called.child_by_field_name("body")
+
+
 def _js_assignment(node: Node) -> list[Definition]:
     inner = first_named(node)
     if inner is None:
@@ -234,6 +130,9 @@ def _js_assignment(node: Node) -> list[Definition]:
     if inner.type == "internal_module":
         name = text_of(inner.child_by_field_name("name"))
         return [Definition(name, "module", node, inner.child_by_field_name("body"), True)]
+    if inner.type == "call_expression":
+        body = _js_called_at_once(inner)
+        return [Definition("", "module", node, body, True)] if body is not None else []
     if inner.type != "assignment_expression":
         return []
     left = inner.child_by_field_name("left")

@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from codesearch_assets.chunking.grammars import GO, JAVASCRIPT, PYTHON, TSX, TYPESCRIPT, Grammar
+from codesearch_assets.chunking.grammar import Grammar
+from codesearch_assets.chunking.grammars import GO, JAVASCRIPT, PYTHON, TSX, TYPESCRIPT
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from codesearch_assets.chunking import comments
 from codesearch_assets.chunking.chunk import Symbol
-from codesearch_assets.chunking.grammars import (
+from codesearch_assets.chunking.grammar import (
     Definition,
     Grammar,
     definitions_of,
@@ -207,7 +207,7 @@ def _glued(units: list[Unit]) -> list[Unit]:
 
 def _belongs(before: Unit, unit: Unit) -> bool:
     if unit.rank == "import":
-        return not unit.lead
+        return True
     return unit.rank == "definition" and before.name == unit.name
 
 
@@ -240,6 +240,8 @@ def doc_of(unit: Unit, grammar: Grammar, source: Source) -> str:
             first = first_named(first)
             if first is not None and first.type == "string":
                 return comments.docstring(text_of(first))
+    if unit.rank == "import":
+        return ""
     lines = [line for lo, hi in unit.lead for line in source.stripped[lo : hi + 1]]
     return comments.plain(lines)
 

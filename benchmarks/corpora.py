@@ -1,0 +1,41 @@
+"""The corpora of the benchmarks: found in a folder of clones, laid out at their commits."""
+
+import argparse
+import json
+import tomllib
+from pathlib import Path
+
+from codesearch.evaluation import BenchRepository, find_clones, lay_out
+
+LIST = Path(__file__).with_name("corpora.toml")
+
+
+def wanted() -> list[BenchRepository]:
+    """The repositories of corpora.toml."""
+    rows = tomllib.loads(LIST.read_text())["repository"]
+    return [BenchRepository(r["name"], r["language"], r["commit"], "", ()) for r in rows]
+
+
+def configuration(clones: Path, work: Path) -> Path:
+    """Lay the corpora out under `work` and write the codesearch.yaml that indexes them."""
+    work.mkdir(parents=True, exist_ok=True)
+    found = find_clones(clones, wanted())
+    entries = [
+        {"name": repo.name, "path": str(lay_out(repo, found[repo.name], work).absolute())}
+        for repo in wanted()
+    ]
+    file = work / "codesearch.yaml"
+    file.write_text(json.dumps({"repositories": entries}, indent=1))
+    return file
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Lay out the corpora for `codesearch index`.")
+    parser.add_argument("--clones", type=Path, required=True, help="a folder of clones")
+    parser.add_argument("--corpus", type=Path, default=Path("corpus"))
+    arguments = parser.parse_args()
+    print(configuration(arguments.clones, arguments.corpus))
+
+
+if __name__ == "__main__":
+    main()
