@@ -1,7 +1,7 @@
 """Warm query times: the whole question beside its LanceDB calls made bare.
 
-    codesearch index --config corpus/codesearch.yaml
-    python benchmarks/queries.py --corpus corpus
+codesearch index --config corpus/codesearch.yaml
+python benchmarks/queries.py --corpus corpus
 """
 
 import argparse

@@ -3,74 +3,41 @@
 Exit codes: 0 done (a remainder included), 1 something needs a person, 2 bad usage or settings.
 """
 
+import gc
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from functools import wraps
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from codesearch import terminal
-from codesearch.search import BadQuery, Index, NoConfiguration, SearchError, open_index
-from codesearch_resources.data_dir import DataDirError, log_to_file
-from codesearch_resources.git import GitError
-from codesearch_resources.settings import (
-    FILE_NAME,
-    Settings,
-    SettingsError,
-    UnknownRepository,
-    find,
-    load,
-)
+from codesearch.command import NEEDS_A_PERSON, command, log, settings_file, settings_of
+from codesearch.errors import NoConfiguration
+from codesearch.search import Index
+from codesearch.status import statuses
+from codesearch_resources.data_dir import DataDirError
+from codesearch_resources.git import scrub
+from codesearch_resources.log_file import log_to_file
+from codesearch_resources.settings import FILE_NAME, SettingsError, load
 
-NEEDS_A_PERSON, BAD_USAGE = 1, 2
-EXIT_CODES: dict[type[Exception], int] = {
-    SettingsError: BAD_USAGE,
-    UnknownRepository: BAD_USAGE,
-    BadQuery: BAD_USAGE,
-    NoConfiguration: BAD_USAGE,
-    SearchError: NEEDS_A_PERSON,
-    DataDirError: NEEDS_A_PERSON,
-    GitError: NEEDS_A_PERSON,
-}
+if TYPE_CHECKING:
+    from codesearch_assets.runs import Outcome
 
-
-def command(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What every command has: --config, -v, errors as one text and an exit code."""
-
-    @click.option("--config", metavar="FILE", help="The codesearch.yaml to use.")
-    @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
-    @wraps(function)
-    def run(*args: Any, verbose: bool, **options: Any) -> Any:
-        try:
-            return function(*args, **options)
-        except tuple(EXIT_CODES) as error:
-            click.echo(f"codesearch: {error}", err=True)
-            if verbose:
-                raise
-            code = next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
-            sys.exit(code)
-
-    return run
-
-
-def settings_of(config: str | None) -> Settings:
-    """The settings in force, with this command's log begun under their data folder."""
-    file = find(config)
-    if file is None:
-        raise NoConfiguration("there is no codesearch.yaml here or above: run `codesearch init`")
-    settings = load(file)
-    log_to_file(settings.data_dir)
-    return settings
+MOST_LOGGED = 200  # characters of a question
 
 
 @click.group()
 @click.version_option(package_name="dagster-codesearch", prog_name="codesearch")
 def main() -> None:
-    """Ask your repositories where something is done."""
+    """Ask your repositories where something is done.
+
+    Example: codesearch init && codesearch index && codesearch search where are retries done
+    """
 
 
 @main.command()
@@ -92,21 +59,30 @@ def init(paths: tuple[Path, ...], config: str | None) -> None:
     for path in paths:
         if git_dir(path) is None:
             raise click.UsageError(f"{path} is not a git repository")
-    here = [Path.cwd()] if git_dir(Path.cwd()) is not None else []
-    file.write_text(starter(paths or here), encoding="utf-8")
+    above = (folder for folder in (Path.cwd(), *Path.cwd().parents) if git_dir(folder) is not None)
+    try:
+        file.write_text(starter(paths or list(islice(above, 1))), encoding="utf-8")
+    except OSError as error:
+        raise click.UsageError(f"cannot write {file}: {error.strerror}") from None
     click.echo(f"wrote {file}; now run `codesearch index`, then `codesearch search QUESTION`")
 
 
 @main.group()
 def repos() -> None:
-    """List, add and remove repositories."""
+    """List, add and remove repositories.
+
+    Example: codesearch repos add ~/src/api
+    """
 
 
 @repos.command("list")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @command
 def repos_list(config: str | None, as_json: bool) -> None:
-    """The repositories of the settings, discovered ones too."""
+    """The repositories of the settings, discovered ones too.
+
+    Example: codesearch repos list --json
+    """
     settings = settings_of(config)
     if as_json:
         rows = [entry.model_dump(mode="json") for entry in settings.repositories]
@@ -141,6 +117,7 @@ def repos_add(
         branch=branch,
         root=root,
     )
+    log.info("repos add: %s from %s", added, where)
     click.echo(f"added {added} to {settings.file}; `codesearch index {added}` indexes it")
 
 
@@ -148,12 +125,23 @@ def repos_add(
 @click.argument("names", nargs=-1, required=True)
 @command
 def repos_remove(names: tuple[str, ...], config: str | None) -> None:
-    """Strike repositories from the settings, comments kept."""
+    """Strike repositories from the settings, comments kept.
+
+    Search no longer shows them. Their rows stay until the nightly catalog carries the removal out.
+
+    Example: codesearch repos remove api
+    """
     from codesearch_resources.settings_file import remove_repositories
 
-    settings = settings_of(config)
-    remove_repositories(settings.file, names)
-    click.echo(f"removed {', '.join(names)} from {settings.file}")
+    file = settings_file(config)  # not loaded: it is wrong while a listed folder is gone
+    remove_repositories(file, names)
+    click.echo(
+        f"removed {', '.join(names)} from {file}; search no longer shows its rows, "
+        "which stay until the nightly catalog removes them"
+    )
+    with suppress(SettingsError, DataDirError):  # of what else is wrong the next command tells
+        settings_of(config)
+    log.info("repos remove: %s", ", ".join(names))
 
 
 @main.command()
@@ -164,26 +152,52 @@ def index(names: tuple[str, ...], everything: bool, config: str | None) -> None:
     """Bring the index up to date: what has moved, or the named repositories.
 
     Runs the same Dagster jobs as the UI, in this process, and ends with a table.
+
+    Example: codesearch index api web
     """
     settings = settings_of(config)
-    entries = [settings.repository(name) for name in names] or list(settings.repositories)
+    entries = [settings.repository(name) for name in dict.fromkeys(names)]
+    entries = entries or list(settings.repositories)
     if not entries:
         raise NoConfiguration(
             f"{settings.file} lists no repository; `codesearch repos add PATH` adds one"
         )
+    log.info("index: %s", ", ".join(entry.name for entry in entries))
     with terminal.progress():
         from codesearch_assets.runs import index as run_index  # Dagster: 1.2 CPU seconds
 
         outcomes = run_index(settings, entries, everything=everything)
-    with open_index(settings.file) as opened:
-        click.echo(terminal.outcomes(opened, entries, outcomes))
-    for pattern in settings.missing_discover:
-        click.echo(f"note: discover: {pattern} matches no git repository", err=True)
-    failed = [outcome for outcome in outcomes if outcome.error]
-    for outcome in failed:
-        click.echo(f"codesearch: {outcome.repo or outcome.job}: {outcome.error}", err=True)
-    if failed:
+    with Index(settings) as opened:
+        found = statuses(settings, opened.store)
+    standing = [one for one in found if one.repo in names or not names]
+    click.echo(terminal.outcomes(standing, outcomes))
+    for warning in terminal.warnings(settings, standing):
+        log.warning("index: %s", warning)
+        click.echo(f"note: {warning}", err=True)
+    for outcome in outcomes:
+        _tell(outcome)
+    if any(outcome.error for outcome in outcomes):
         sys.exit(NEEDS_A_PERSON)
+
+
+def _tell(outcome: "Outcome") -> None:
+    """Log how a job went, and tell it when it went wrong."""
+    what = f"{outcome.repo or 'all'}: {outcome.job}"
+    if outcome.error:
+        log.error("index: %s failed: %s", what, outcome.error)
+        click.echo(f"codesearch: {what} failed: {scrub(outcome.error)}", err=True)
+    else:
+        log.info("index: %s done in %.1f s", what, outcome.seconds)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection: while LanceDB is imported it is a tenth of the CPU."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @main.command()
@@ -205,8 +219,12 @@ def search(
     Example: codesearch search where do we back off after a quota error
     """
     settings = settings_of(config)
-    with Index(settings) as opened:
+    with _uncollected(), Index(settings) as opened:
         answer = opened.ask(" ".join(query), **options)
+    asked = answer.query[:MOST_LOGGED]
+    log.info("search: %d hits in %.0f ms: %r", len(answer.hits), answer.took_ms, asked)
+    for notice in answer.notices:
+        log.warning("search: %s", notice)
     if as_json:
         click.echo(json.dumps(answer.as_dict(explain=explain), indent=1, ensure_ascii=False))
     else:
@@ -238,9 +256,10 @@ def chunks(path: str, repo: str | None, as_json: bool, config: str | None) -> No
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @command
 def status(as_json: bool, config: str | None) -> None:
-    """How the index stands, repository by repository."""
-    from codesearch.status import statuses
+    """How the index stands, repository by repository.
 
+    Example: codesearch status --json
+    """
     settings = settings_of(config)
     with Index(settings) as opened:
         found = statuses(settings, opened.store)
@@ -267,31 +286,30 @@ def status(as_json: bool, config: str | None) -> None:
 )
 @click.option("--merged", default="", metavar="NAMES", help="Also ask these, as one index.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON here.")
-@click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
+@command
 def evaluate(
-    bench: Path, clones: Path, work: Path, merged: str, out: Path | None, verbose: bool
+    bench: Path, clones: Path, work: Path, merged: str, out: Path | None, config: str | None
 ) -> None:
     """Measure retrieval on a benchmark, through the real pipeline.
+
+    With --config the embedder and the summarizers are those of that file.
 
     Example: codesearch eval open.json --clones ~/bench --merged "curl tokio gson"
     """
     from codesearch import evaluation
 
-    try:
-        wanted = evaluation.read_bench(bench)
-        found = evaluation.find_clones(clones, wanted)
-        results = evaluation.evaluate(
-            wanted, found, work.absolute(), _names(merged, wanted), terminal.say
-        )
-    except (SearchError, GitError) as error:
-        click.echo(f"codesearch: {error}", err=True)
-        if verbose:
-            raise
-        sys.exit(NEEDS_A_PERSON)
+    like = load(Path(config)) if config else None
+    wanted = evaluation.read_bench(bench)
+    together = _names(merged, wanted)
+    found = evaluation.find_clones(clones, wanted)
+    log_to_file(work)
+    results = evaluation.evaluate(wanted, found, work.absolute(), together, terminal.say, like=like)
     for way, asked in results.items():
-        click.echo(terminal.metrics(way, evaluation.summary(asked)))
+        figures = evaluation.summary(asked)
+        log.info("eval: %s: %s", way, figures["all"]["all"])
+        click.echo(terminal.metrics(way, figures))
     if out:
-        out.write_text(json.dumps(evaluation.as_json(results), indent=1))
+        out.write_text(json.dumps(evaluation.as_json(results), indent=1), encoding="utf-8")
 
 
 def _names(merged: str, bench: Sequence[Any]) -> list[str]:

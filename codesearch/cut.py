@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from codesearch.search import NotIndexed, SearchError
+from codesearch.errors import NotIndexed, SearchError
 from codesearch_resources.settings import RepositorySettings, Settings
 from codesearch_resources.store import Store, among, sql
 

@@ -1,9 +1,9 @@
 """Why a question has no answer.
 
-    SearchError             it cannot be answered; the message says why and what to do
-    ├── BadQuery            the question itself is at fault
-    ├── NoConfiguration     there is no codesearch.yaml, or it lists no repository
-    └── NotIndexed          nothing has been indexed yet
+SearchError             it cannot be answered; the message says why and what to do
+├── BadQuery            the question itself is at fault
+├── NoConfiguration     there is no codesearch.yaml, or it lists no repository
+└── NotIndexed          nothing has been indexed yet
 """
 
 

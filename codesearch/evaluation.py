@@ -13,11 +13,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from codesearch.errors import SearchError
 from codesearch.metrics import Place, Scores, Target, score
-from codesearch.search import Index, SearchError
+from codesearch.search import Index
 from codesearch_resources.discovery import slug
 from codesearch_resources.git import git_dir, local_environment
-from codesearch_resources.settings import load
+from codesearch_resources.settings import Settings, load
 
 CLONE_DEPTH = 3  # folders below the clones folder that are looked into
 BRANCH = "eval"
@@ -139,8 +140,17 @@ def _checked(*arguments: str) -> str:
     return done.stdout
 
 
-def index_bench(bench: Sequence[BenchRepository], clones: dict[str, Path], folder: Path) -> Path:
-    """Index repositories of the benchmark together; returns the configuration they are under."""
+def index_bench(
+    bench: Sequence[BenchRepository],
+    clones: dict[str, Path],
+    folder: Path,
+    like: Settings | None = None,
+) -> Path:
+    """Index repositories of the benchmark together; returns the configuration they are under.
+
+    Embedder and summarizers are those of `like`, else the defaults. Raises SearchError when a run
+    fails.
+    """
     from codesearch_assets.runs import index  # imports Dagster: 1.2 CPU seconds
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +163,10 @@ def index_bench(bench: Sequence[BenchRepository], clones: dict[str, Path], folde
         for wanted in bench
     ]
     file = folder / "codesearch.yaml"
-    file.write_text(json.dumps({"repositories": entries}, indent=1))  # JSON is YAML
+    content: dict[str, Any] = {"repositories": entries}
+    if like is not None:
+        content |= like.model_dump(mode="json", include={"embedder", "summarizers"})
+    file.write_text(json.dumps(content, indent=1), encoding="utf-8")  # JSON is YAML
     settings = load(file)
     failed = [outcome for outcome in index(settings, settings.repositories) if outcome.error]
     if failed:
@@ -190,18 +203,20 @@ def evaluate(
     folder: Path,
     merged: Sequence[str] = (),
     progress: Callable[[str], None] = lambda _: None,
+    *,
+    like: Settings | None = None,
 ) -> dict[str, list[Asked]]:
     """`alone`: each repository indexed and asked by itself; `merged`: the named ones as one."""
     results: dict[str, list[Asked]] = {"alone": []}
     for wanted in bench:
         progress(wanted.name)
-        file = index_bench([wanted], clones, folder / "alone" / slug(wanted.name))
+        file = index_bench([wanted], clones, folder / "alone" / slug(wanted.name), like)
         with Index(load(file)) as index:
             results["alone"] += ask_all(index, [wanted])
     together = [wanted for wanted in bench if wanted.name in merged]
     if together:
         progress("merged")
-        file = index_bench(together, clones, folder / "merged")
+        file = index_bench(together, clones, folder / "merged", like)
         with Index(load(file)) as index:
             results["merged"] = ask_all(index, together)
     return results

@@ -26,7 +26,7 @@ COLUMNS = (
     "start_line", "end_line",
 )  # fmt: skip
 
-NOTHING_NEAR = pa.table({"chunk_id": pa.array([], pa.string()), "_distance": pa.array([], "f4")})
+NEAR = pa.schema({"chunk_id": pa.string(), "_distance": pa.float32()})
 
 
 @dataclass
@@ -86,10 +86,11 @@ class Lanes:
             found.notices.append("no vectors of this embedder yet: run `codesearch index`")
             return None
         try:
-            return self._embedder.embed([query.text], "query")[0]
+            vector: NDArray[np.float32] = self._embedder.embed([query.text], "query")[0]
         except EmbeddingError as error:
             found.notices.append(f"asked without vectors: {error}")
             return None
+        return vector
 
     def _text(self, name: str, text: str, where: str, columns: Sequence[str]) -> pa.Table:
         from lancedb.query import MatchQuery
@@ -107,7 +108,7 @@ class Lanes:
 
     def _nearest(self, name: str, vector: NDArray[np.float32] | None, where: str) -> pa.Table:
         if vector is None:
-            return NOTHING_NEAR
+            return NEAR.empty_table()  # made here: it imports pandas
         table = self._store.table(name)
         rows = self._store.count(name)
         query = (

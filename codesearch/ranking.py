@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
 
-from codesearch_resources.text import code_names, parts, query_words, stems, words
+from codesearch_resources.text import code_names, query_words, stems, words
 
 LaneName = Literal["bm25", "vectors", "summary_bm25", "summary_vectors", "symbol"]
 LANES: tuple[LaneName, ...] = ("bm25", "vectors", "summary_bm25", "summary_vectors", "symbol")
@@ -42,6 +42,8 @@ PREFIX_MATCH, PREFIX_WORTH = 4, 0.8  # words that share four letters nearly matc
 REPOSITORY_FILES = 3  # a repository fits a question as well as its best files do
 # A chunk that defines the asked identifier goes before one that mentions it.
 DEFINES = 2.0
+MOST_NAMES = 64  # of a question; a pasted file names hundreds
+CLEARLY = 0.5  # of a name's words must be asked for before a hit points at that definition
 
 ASKS_FOR_TESTS = re.compile(r"\b(?:tests?|testing|specs?|fixtures?|mocks?)\b", re.IGNORECASE)
 ASKS_FOR_DOCS = re.compile(r"\b(?:docs?|documentation|readme|changelog|guide)\b", re.IGNORECASE)
@@ -141,7 +143,7 @@ def _identifiers(text: str) -> list[str]:
         for form in (plain, "".join(words(plain.rpartition(".")[2])) if "." not in plain else ""):
             found[form.lower()] = None
     found.pop("", None)
-    return list(found)
+    return list(found)[:MOST_NAMES]
 
 
 def rank(query: Query, candidates: Mapping[str, Candidate], evidence: Evidence) -> list[RankedFile]:
@@ -169,7 +171,7 @@ def _order_chunks(
         return found + DEFINES * sum(name in chunk.names for name in query.names)
 
     scored = [(chunk, score(chunk)) for chunk in members]
-    return sorted(scored, key=lambda pair: (-pair[1], pair[0].start_line))
+    return sorted(scored, key=lambda pair: (-pair[1], pair[0].start_line, pair[0].chunk_id))
 
 
 def _score_lanes(
@@ -219,6 +221,42 @@ def _score_paths(query: Query, files: Mapping[tuple[str, str], RankedFile]) -> N
             here = sum(weight[word] for word in asked if word in stem or word in folders)
             file.add("path", here / total)
         file.add("directory", max((_match(word, asked) for word in folders[-1:]), default=0.0))
+
+
+def meant(query: Query, symbol: str, inside: Sequence[str]) -> str:
+    """The definition a question points at in a chunk: one of `inside`, else the chunk's `symbol`.
+
+    One that is asked for by its name, else the one whose name clearly holds more of the asked words
+    than any other's does.
+    """
+    if len({symbol, *inside}) < 2:
+        return symbol
+    asked = set(query.names)
+    named = next((name for name in (symbol, *inside) if asked & _spellings(name)), None)
+    if named is not None:
+        return named
+    shares = {name: _named_share(name, query.stems) for name in dict.fromkeys((symbol, *inside))}
+    best, second = sorted(shares, key=lambda name: -sum(shares[name]))[:2]
+    clear = shares[best][1] >= CLEARLY and sum(shares[best]) > sum(shares[second])
+    return best if clear else symbol
+
+
+def _spellings(name: str) -> set[str]:
+    """How a question may spell a qualified name, lower case."""
+    dotted, last = name.replace("::", "."), _last_name(name)
+    member = ".".join(dotted.split(".")[-2:])
+    return {form.lower() for form in (dotted, member, last, "".join(words(last))) if form}
+
+
+def _last_name(name: str) -> str:
+    return name.replace("::", ".").rpartition(".")[2]
+
+
+def _named_share(name: str, asked: Sequence[str]) -> tuple[int, float]:
+    """How many of the asked words a definition's own name holds, and their share of the name."""
+    own = set(stems(_last_name(name)))
+    held = len(own & set(asked))
+    return held, held / len(own) if own else 0.0
 
 
 def _path_stems(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -273,7 +311,7 @@ def _score_marks(
         unwanted.add("test")
     if not ASKS_FOR_DOCS.search(query.text):
         unwanted.add("docs")
-    asked = set(query.stems) | {part for name in query.names for part in parts(name)}
+    asked = set(words(query.text))
     stems_with_source = {
         (key[0], str(PurePosixPath(key[1]).with_suffix("")))
         for key in files

@@ -1,6 +1,5 @@
 """Search: lanes, then ranking, then hits. Imports no Dagster."""
 
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -8,33 +7,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codesearch.errors import BadQuery, NoConfiguration, NotIndexed, SearchError
+from codesearch.filters import Filters, check_filters, make_filters
 from codesearch.lanes import Found, Lanes
-from codesearch.ranking import Candidate, RankedFile, parse, rank
+from codesearch.ranking import Candidate, Query, RankedFile, meant, parse, rank
+from codesearch_resources.data_dir import check_data_dir
 from codesearch_resources.embedders.make import make_embedder
 from codesearch_resources.settings import Settings, find, load
-from codesearch_resources.store import ALL_ROWS, SOON, Store, among, sql
-from codesearch_resources.text import words
+from codesearch_resources.store import SOON, Store
+from codesearch_resources.text import readable, words
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST_MORE = 5  # other chunks of a file folded under its hit
-
-
-class SearchError(Exception):
-    """The question cannot be answered; the message says why and what to do."""
-
-
-class BadQuery(SearchError):
-    """The question itself is at fault."""
-
-
-class NoConfiguration(SearchError):
-    """There is no codesearch.yaml to be found."""
-
-
-class NotIndexed(SearchError):
-    """Nothing has been indexed yet."""
+MOST_NAMED = 5  # repositories that one notice names
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +39,9 @@ class Hit:
     """One answer: a chunk, where it lies, and why it is here.
 
     `path` is the path in the repository, lines count from 1 and include both ends, and `text` is
-    those lines at `commit`. `lanes` gives the chunk's rank in each lane that found it, `rules` what
-    each rule added to the score.
+    those lines at `commit`. `symbol` is the definition that was meant where the chunk holds
+    several; `kind` is the chunk's own. `lanes` gives the chunk's rank in each lane that found it,
+    `rules` what each rule added to the score.
     """
 
     repo: str
@@ -104,6 +92,7 @@ class Index:
     """An index that can be asked; opened once, asked many times."""
 
     def __init__(self, settings: Settings) -> None:
+        check_data_dir(settings.data_dir, settings.file)
         self.settings = settings
         embedder = make_embedder(settings.embedder)
         self.store = Store(settings.data_dir, embedder.id, embedder.dimensions, sees_commits=SOON)
@@ -133,7 +122,8 @@ class Index:
         """The best hits, best first.
 
         Each filter holds when any of its values does; `paths` are globs. Raises UnknownRepository,
-        BadQuery for a question without words, NotIndexed before the first `codesearch index`.
+        BadQuery for a question without words and for a language or kind that is not there,
+        NotIndexed before the first `codesearch index`.
         """
         answer = self.ask(
             query, repos=repos, languages=languages, paths=paths, kinds=kinds,
@@ -154,19 +144,26 @@ class Index:
     ) -> Answer:
         """`search`, with notices and time."""
         started = time.perf_counter()
-        if not words(query):
+        text = readable(query)
+        if not words(text):
             raise BadQuery("the question holds no words; ask with some, or with a name")
         if limit < 1 or per_file < 1:
             raise BadQuery("limit and per-file are at least 1")
         for name in repos or ():
             self.settings.repository(name)
-        self._require_index()
-        parsed = parse(query)
-        found = self._lanes.find(parsed, _where(repos, languages, paths, kinds))
-        ranked = rank(parsed, found.candidates, found.evidence)
-        hits = self._hits(found, _chosen(ranked, per_file, limit))
+        standing = self._standing()
+        filters = make_filters(self._limited(repos, standing), languages, paths, kinds)
+        check_filters(filters, self.store)
+        parsed = parse(text)
+        found = self._lanes.find(parsed, filters.where)
+        # A removal that was cut short leaves rows of a repository that no table speaks of any more.
+        known = {entry.name for entry in self.settings.repositories}
+        candidates = {key: one for key, one in found.candidates.items() if one.repo in known}
+        ranked = rank(parsed, candidates, found.evidence)
+        hits = self._hits(parsed, found, _chosen(ranked, per_file, limit), standing)
+        notices = [*self._not_indexed(filters, standing), *found.notices]
         took = (time.perf_counter() - started) * 1000
-        return Answer(query, tuple(hits), tuple(found.notices), took)
+        return Answer(text, tuple(hits), tuple(notices), took)
 
     def table(self, name: str) -> "pd.DataFrame":
         """A whole table as a pandas DataFrame: `chunks`, `files`, `summaries`, …"""
@@ -181,21 +178,44 @@ class Index:
         return connection.open_table(name).to_pandas()
 
     def _require_index(self) -> None:
+        if not self.settings.repositories:
+            raise NoConfiguration(
+                f"{self.settings.file} lists no repository; `codesearch repos add PATH` adds one"
+            )
         if "chunks" not in self.store.names():
             raise NotIndexed("nothing is indexed yet: run `codesearch index` first")
 
+    def _standing(self) -> dict[str, dict[str, Any]]:
+        """For each repository with chunks: their commit and when they were indexed."""
+        self._require_index()
+        rows = self.store.read("repositories", ["repo", "chunks_commit", "indexed_at"]).to_pylist()
+        return {row["repo"]: row for row in rows if row["chunks_commit"] is not None}
+
+    def _limited(
+        self, repos: Sequence[str] | None, standing: Mapping[str, object]
+    ) -> Sequence[str] | None:
+        """The repositories to ask: one struck from the settings keeps its rows for a while."""
+        configured = [entry.name for entry in self.settings.repositories]
+        return repos or (None if standing.keys() <= set(configured) else configured)
+
+    def _not_indexed(self, filters: Filters, standing: Mapping[str, object]) -> list[str]:
+        asked = filters.repos or [entry.name for entry in self.settings.repositories]
+        missing = [name for name in asked if name not in standing]
+        more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
+        names = ", ".join(missing[:MOST_NAMED]) + more
+        return [f"not indexed yet: {names}; run `codesearch index`"] if missing else []
+
     def _hits(
-        self, found: Found, chosen: Sequence[tuple[RankedFile, Candidate, tuple[More, ...]]]
+        self,
+        query: Query,
+        found: Found,
+        chosen: Sequence[tuple[RankedFile, Candidate, tuple[More, ...]]],
+        standing: Mapping[str, Mapping[str, Any]],
     ) -> list[Hit]:
         """Read what a hit shows, for the chosen few only."""
         ids = [chunk.chunk_id for _, chunk, _ in chosen]
-        if not ids:
-            return []
-        texts = self._column("chunks", "text", "chunk_id", ids)
-        summaries = self._column("summaries", "summary", "chunk_id", ids)
-        repos = sorted({chunk.repo for _, chunk, _ in chosen})
-        commits = self._column("repositories", "chunks_commit", "repo", repos)
-        times = self._column("repositories", "indexed_at", "repo", repos)
+        texts = self._by_id("chunks", ["text", "symbols"], ids)
+        summaries = self._by_id("summaries", ["summary"], ids)
         places = {
             lane: {chunk_id: place for place, chunk_id in enumerate(order, 1)}
             for lane, order in found.order.items()
@@ -206,26 +226,25 @@ class Index:
                 path=chunk.path,
                 start_line=chunk.start_line,
                 end_line=chunk.end_line,
-                symbol=chunk.symbol,
+                symbol=meant(query, chunk.symbol, [s["name"] for s in shown["symbols"] or ()]),
                 kind=chunk.kind,
                 language=chunk.language,
-                summary=summaries.get(chunk.chunk_id, ""),
-                text=texts[chunk.chunk_id],
+                summary=summaries.get(chunk.chunk_id, {}).get("summary") or "",
+                text=shown["text"],
                 score=round(file.score, 4),
                 lanes={n: p[chunk.chunk_id] for n, p in places.items() if chunk.chunk_id in p},
                 more=more,
-                commit=commits.get(chunk.repo, ""),
-                indexed_at=times.get(chunk.repo),
+                commit=standing.get(chunk.repo, {}).get("chunks_commit", ""),
+                indexed_at=standing.get(chunk.repo, {}).get("indexed_at"),
                 rules={rule: round(share, 4) for rule, share in file.rules.items()},
             )
             for file, chunk, more in chosen
-            if chunk.chunk_id in texts
+            if (shown := texts.get(chunk.chunk_id))
         ]
 
-    def _column(self, table: str, column: str, key: str, keys: Sequence[str]) -> dict[str, Any]:
-        search = self.store.table(table).search().select([key, column]).limit(ALL_ROWS)
-        rows = search.where(among(key, keys)).to_arrow()
-        return dict(zip(rows[key].to_pylist(), rows[column].to_pylist(), strict=True))
+    def _by_id(self, table: str, columns: list[str], ids: Sequence[str]) -> dict[str, Any]:
+        rows = self.store.read_keys(table, ["chunk_id", *columns], "chunk_id", ids).to_pylist()
+        return {row["chunk_id"]: row for row in rows}
 
 
 def _chosen(
@@ -253,37 +272,6 @@ def _without_overlap(chunks: Sequence[tuple[Candidate, float]]) -> list[tuple[Ca
         if all(chunk.end_line < k.start_line or chunk.start_line > k.end_line for k, _ in kept):
             kept.append((chunk, score))
     return kept
-
-
-def _where(
-    repos: Sequence[str] | None,
-    languages: Sequence[str] | None,
-    paths: Sequence[str] | None,
-    kinds: Sequence[str] | None,
-) -> str:
-    clauses = [
-        among(column, values)
-        for column, values in (
-            ("repo", repos),
-            ("language", [language.lower() for language in languages or ()]),
-            ("kind", kinds),
-        )
-        if values
-    ]
-    if paths:
-        clauses.append(
-            "(" + " OR ".join(f"regexp_like(path, {sql(glob_regex(g))})" for g in paths) + ")"
-        )
-    return " AND ".join(clauses)
-
-
-def glob_regex(glob: str) -> str:
-    """A path glob as a regular expression: `**` crosses folders, a bare name fits at any depth."""
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
-    special = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    body = "".join(special.get(piece, re.escape(piece)) for piece in pieces)
-    start = "^" if "/" in glob.rstrip("/") else "(?:^|/)"
-    return f"{start}{body.rstrip('/')}(?:/.*)?$" if glob.endswith("/") else f"{start}{body}$"
 
 
 def open_index(config: str | Path | None = None) -> Index:

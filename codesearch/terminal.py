@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codesearch.search import Answer, Hit, Index
-from codesearch.status import RepositoryStatus, statuses
+from codesearch.search import Answer, Hit
+from codesearch.status import RepositoryStatus
 from codesearch_resources.git import redact
 from codesearch_resources.progress import watched_by
-from codesearch_resources.settings import RepositorySettings, Settings
+from codesearch_resources.settings import Settings
 
 if TYPE_CHECKING:
     from codesearch.cut import CutChunk
@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 
 EXCERPT_LINES = 6
 SHORT = 12  # characters of a commit or a hash
+# Beginnings of the reasons that are no matter of course, unlike `binary` or `lock file`.
+ODD = (
+    "missing",
+    "undecodable",
+    "too large",
+    "too deep",
+    "parse errors",
+    "cutter failed",
+    "grammar",
+)
+# Code is not ours: what it holds of control characters must not reach the terminal.
+CONTROL = dict.fromkeys((*range(32), *range(127, 160)), "�")
 
 
 def say(text: str) -> None:
@@ -50,9 +62,14 @@ def progress() -> Iterator[None]:
             yield
 
 
+def plain(line: str) -> str:
+    """One line of foreign text, tabs widened, other control characters made visible."""
+    return line.expandtabs(4).translate(CONTROL)
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Columns as wide as their widest cell; numbers to the right."""
-    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
+    cells = [list(header), *([plain(str(cell)) for cell in row] for row in rows)]
     widths = [max(len(row[at]) for row in cells) for at in range(len(header))]
     numeric = [all(isinstance(row[at], int | float) for row in rows) for at in range(len(header))]
     lines = [
@@ -76,14 +93,19 @@ def answer(found: Answer, *, explain: bool) -> str:
 
 
 def _hit(place: int, hit: Hit, *, explain: bool) -> list[str]:
-    where = click.style(f"{hit.path}:{hit.start_line}-{hit.end_line}", fg="cyan")
-    lines = [f"{place:>2}  {hit.repo}  {where}  {click.style(hit.symbol, bold=True)} ({hit.kind})"]
+    where = click.style(f"{plain(hit.path)}:{hit.start_line}-{hit.end_line}", fg="cyan")
+    symbol = f"{click.style(plain(hit.symbol), bold=True)}  " if hit.symbol else ""
+    lines = [f"{place:>2}  {hit.repo}  {where}  {symbol}({hit.kind})"]
     if hit.summary:
-        lines += textwrap.wrap(hit.summary, 92, initial_indent="    ", subsequent_indent="    ")
+        lines += textwrap.wrap(
+            plain(hit.summary), 92, initial_indent="    ", subsequent_indent="    "
+        )
     body = [line for line in hit.text.split("\n") if line.strip()]
-    lines += [click.style(f"    │ {line[:92]}", dim=True) for line in body[:EXCERPT_LINES]]
+    lines += [click.style(f"    │ {plain(line)[:92]}", dim=True) for line in body[:EXCERPT_LINES]]
     if hit.more:
-        more = ", ".join(f"{m.start_line}-{m.end_line} {m.symbol}".rstrip() for m in hit.more)
+        more = ", ".join(
+            f"{m.start_line}-{m.end_line} {plain(m.symbol)}".rstrip() for m in hit.more
+        )
         lines.append(f"    more: {more}")
     if explain:
         lanes = ", ".join(f"{lane} #{rank}" for lane, rank in hit.lanes.items())
@@ -111,20 +133,16 @@ def without_secrets(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "url": redact(row["url"]) if row["url"] else None}
 
 
-def outcomes(
-    opened: Index, entries: Sequence[RepositorySettings], done: Sequence["Outcome"]
-) -> str:
+def outcomes(standing: Sequence[RepositoryStatus], done: Sequence["Outcome"]) -> str:
     """One row a repository: what was run, how long it took, how it stands now."""
-    found = {one.repo: one for one in statuses(opened.settings, opened.store)}
     rows = []
-    for entry in entries:
-        own = [outcome for outcome in done if outcome.repo == entry.name]
+    for one in standing:
+        own = [outcome for outcome in done if outcome.repo == one.repo]
         failed = any(outcome.error for outcome in own)
         ran = ", ".join(outcome.job for outcome in own)
-        one = found[entry.name]
         rows.append(
             (
-                entry.name,
+                one.repo,
                 one.commit[:SHORT] or "-",
                 sum(one.files.values()),
                 one.chunks,
@@ -135,6 +153,22 @@ def outcomes(
         )
     header = ("repository", "commit", "files", "chunks", "left out", "done", "time")
     return table(header, rows)
+
+
+def warnings(settings: Settings, standing: Sequence[RepositoryStatus]) -> list[str]:
+    """What a person should look at though the runs were green."""
+    found = [
+        f"discover: {pattern} matches no git repository" for pattern in settings.missing_discover
+    ]
+    for one in standing:
+        odd = {
+            reason: count
+            for reason, count in {**one.skipped, **one.files}.items()
+            if reason.rpartition(": ")[2].startswith(ODD)
+        }
+        if odd:
+            found.append(f"{one.repo}: odd files: {_counts(odd)}; all others are indexed")
+    return found
 
 
 def _left_out(files: Mapping[str, int]) -> int:
@@ -152,7 +186,7 @@ def status(found: Sequence[RepositoryStatus]) -> str:
             continue
         when = f"{one.indexed_at:%Y-%m-%d %H:%M} UTC" if one.indexed_at else "-"
         lines += [
-            f"{one.repo}  {one.commit[:SHORT]}  {one.subject[:60]}",
+            f"{one.repo}  {one.commit[:SHORT]}  {plain(one.subject)[:60]}",
             f"  indexed    {when}",
             f"  files      {_counts(one.files)}",
             f"  left out   {_counts(one.skipped) or 'nothing'}",
@@ -181,7 +215,7 @@ def cut(found: Sequence["CutChunk"]) -> str:
             for c in own
         ]
         lines += [
-            f"{place[0]}  {place[1]}",
+            f"{place[0]}  {plain(place[1])}",
             table(("lines", "kind", "symbol", "summary", "hash"), rows),
             "",
         ]

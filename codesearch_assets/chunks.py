@@ -1,8 +1,8 @@
 """chunks: a repository's files cut at definitions, and what became of each file."""
 
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,12 +10,21 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from codesearch_assets.chunking.chunk import Chunk, FileChunks
-from codesearch_assets.chunking.chunker import CHUNKER_VERSION, cut
+from codesearch_assets import checks
+from codesearch_assets.chunking.chunk import Chunk, FileChunks, Symbol
+from codesearch_assets.chunking.chunker import CHUNKER_VERSION
+from codesearch_assets.chunking.worker import CuttingProcess
 from codesearch_assets.partitions import repositories_partitions
 from codesearch_assets.repo_snapshots import repo_snapshots
-from codesearch_assets.reporting import counts_table, data_version, exclusively
+from codesearch_assets.reporting import (
+    Materialized,
+    counts_table,
+    data_version,
+    exclusively,
+    warn_left_out,
+)
 from codesearch_resources.dagster import RepositoriesResource, StoreResource
+from codesearch_resources.data_dir import require_space
 from codesearch_resources.embedders.base import Embedder
 from codesearch_resources.progress import report
 from codesearch_resources.repositories import Repository, is_lfs_pointer
@@ -27,7 +36,11 @@ from codesearch_resources.text import digest, key, tokens, words
 CHUNKS_VERSION = CHUNKER_VERSION * 100 + 1
 BATCH_BYTES = 16 * 2**20  # source held in memory at once, whatever the size of the repository
 BATCH_FILES = 2_000
+# Bytes all tables of an index take for a byte of source, measured 5 before upkeep; and what any
+# run may write besides.
+SPACE_FACTOR, SPACE_MARGIN = 6, 20 * 2**20
 DIRECTORIES = 3  # folders of the path that count as words of the chunk
+DAMAGED = "missing or damaged blob"
 MOST_DOC_TOKENS = 2_000  # of a file, for the lane of whole files
 
 
@@ -79,9 +92,12 @@ def refresh_chunks(store: Store, repository: Repository) -> ChunksResult:
     result = ChunksResult(commit=row["repo_snapshots_commit"], files=len(wanted))
     partition = _Partition(store, repo, result)
     todo = [file for file in wanted.values() if not partition.stands(file)]
-    for batch in _file_batches(todo):
-        partition.replace_files(_cut_batch(repository, batch))
-        report("chunks", result.parsed_now, len(todo))
+    size = sum(file.size for file in todo)
+    require_space(store.folder, SPACE_MARGIN + SPACE_FACTOR * size)
+    with CuttingProcess() as cutting:
+        for batch in _file_batches(todo):
+            partition.replace_files(_cut_batch(cutting, repository, batch))
+            report("chunks", result.parsed_now, len(todo))
     partition.remove_files_but(wanted.keys())
     store.update_repository(
         repo,
@@ -98,6 +114,17 @@ def file_outcomes(store: Store, repo: str) -> Counter[str]:
     return Counter(
         f"{row['outcome']}: {row['reason']}" if row["reason"] else row["outcome"] for row in rows
     )
+
+
+def _left_out(outcomes: Mapping[str, int]) -> dict[str, int]:
+    """The files whose content could not be cut, by reason; an empty file has nothing to lose."""
+    skipped = {
+        outcome.removeprefix("skipped: "): count
+        for outcome, count in outcomes.items()
+        if outcome.startswith("skipped: ")
+    }
+    skipped.pop("empty", None)
+    return skipped
 
 
 def _wanted_files(store: Store, repo: str) -> dict[str, SourceFile]:
@@ -127,19 +154,27 @@ def _file_batches(files: Sequence[SourceFile]) -> Iterator[list[SourceFile]]:
 
 
 def _cut_batch(
-    repository: Repository, batch: Sequence[SourceFile]
+    cutting: CuttingProcess, repository: Repository, batch: Sequence[SourceFile]
 ) -> Iterator[tuple[SourceFile, FileChunks]]:
-    contents = repository.blobs([file.blob_id for file in batch])
-    for file, (_, data) in zip(batch, contents, strict=True):
-        yield file, _cut_file(file, data)
+    """What became of each file; those that are not read come last."""
+    under_way: deque[SourceFile] = deque()
+    left_out: list[tuple[SourceFile, str]] = []
 
+    def contents() -> Iterator[tuple[str, str, bytes]]:
+        blobs = repository.blobs([file.blob_id for file in batch])
+        for file, (_, data) in zip(batch, blobs, strict=True):
+            if data is None:
+                left_out.append((file, DAMAGED))
+            elif is_lfs_pointer(data):
+                left_out.append((file, "LFS pointer"))
+            else:
+                under_way.append(file)
+                yield file.path, file.language, data
 
-def _cut_file(file: SourceFile, data: bytes | None) -> FileChunks:
-    if data is None:
-        return FileChunks(file.language, "skipped", "missing or damaged blob", False, ())
-    if is_lfs_pointer(data):
-        return FileChunks(file.language, "skipped", "LFS pointer", False, ())
-    return cut(data, file.path, file.language)
+    for found in cutting.cut_many(contents()):
+        yield under_way.popleft(), found
+    for file, reason in left_out:
+        yield file, FileChunks(file.language, "skipped", reason, False, ())
 
 
 class _Partition:
@@ -151,11 +186,15 @@ class _Partition:
         self.known: dict[str, dict[str, int]] = {}
         for row in rows.to_pylist():
             self.known.setdefault(row["path"], {})[row["chunk_id"]] = row["digest"]
-        files = store.read("files", ["path", "digest"], of_repo(repo))
-        self.files = dict(zip(files["path"].to_pylist(), files["digest"].to_pylist(), strict=True))
+        files = store.read("files", ["path", "digest", "reason"], of_repo(repo)).to_pylist()
+        self.files: dict[str, int] = {row["path"]: row["digest"] for row in files}
+        # The next run may find it mended, or fetched.
+        self.damaged = {row["path"] for row in files if row["reason"] == DAMAGED}
 
     def stands(self, file: SourceFile) -> bool:
         """Whether the file's rows are what cutting it would give."""
+        if file.path in self.damaged:
+            return False
         chunk_digests = self.known.get(file.path, {}).values()
         return self.files.get(file.path) == _file_digest(file, chunk_digests)
 
@@ -164,8 +203,11 @@ class _Partition:
         chunk_columns: dict[str, list[Any]] = {name: [] for name in CHUNKS.schema.names}
         file_columns: dict[str, list[Any]] = {name: [] for name in FILES.schema.names}
         old: dict[str, int] = {}
+        old_files: dict[str, int] = {}
         for file, found in cut_files:
             old |= self.known.get(file.path, {})
+            if file.path in self.files:
+                old_files[key((self.repo, file.path))] = self.files[file.path]
             before = len(chunk_columns["digest"])
             _append_chunks(chunk_columns, self.repo, file, found)
             chunk_digests = chunk_columns["digest"][before:]
@@ -175,7 +217,7 @@ class _Partition:
         rows = pa.table(chunk_columns, schema=CHUNKS.schema)
         written = self.store.upsert_changed("chunks", rows, old)
         deleted = self.store.delete("chunks", old.keys() - set(chunk_columns["chunk_id"]))
-        self.store.upsert("files", pa.table(file_columns, schema=FILES.schema))
+        self.store.upsert_changed("files", pa.table(file_columns, schema=FILES.schema), old_files)
         self.result.change += Change(written, deleted)
 
     def remove_files_but(self, wanted: Set[str]) -> None:
@@ -230,10 +272,7 @@ def _append_chunks(
             "kind": chunk.kind,
             "marks": marks,
             "symbol": chunk.symbol,
-            "symbols": [
-                {"name": s.name, "kind": s.kind, "start_line": s.start_line, "end_line": s.end_line}
-                for s in chunk.symbols
-            ],
+            "symbols": [_symbol_row(symbol) for symbol in chunk.symbols],
             "names": look_up_names(chunk),
             "start_line": chunk.start_line,
             "end_line": chunk.end_line,
@@ -248,6 +287,16 @@ def _append_chunks(
         for name, value in row.items():
             columns[name].append(value)
         columns["digest"].append(digest(*row.values()))
+
+
+def _symbol_row(symbol: Symbol) -> dict[str, Any]:
+    return {
+        "name": symbol.name,
+        "kind": symbol.kind,
+        "start_line": symbol.start_line,
+        "end_line": symbol.end_line,
+        "exported": symbol.exported,
+    }
 
 
 def path_tokens(path: str) -> list[str]:
@@ -274,12 +323,13 @@ def file_text(path: str, chunks: Sequence[Chunk]) -> str:
 
 
 def look_up_names(chunk: Chunk) -> list[str]:
-    """Lower-case keys a symbol is found by: `Router.resolve` by itself, `resolve`, and its words
-    run together, so that `parse_http` finds `parseHttp`."""
+    """Lower-case keys a symbol is found by: `app::Router::resolve` as `app.router.resolve`,
+    `router.resolve` and `resolve`, and its words run together, so that `parse_http` finds
+    `parseHttp`."""
     found: dict[str, None] = {}
     for name in (chunk.symbol, *(symbol.name for symbol in chunk.symbols)):
-        last = _last_name(name)
-        for form in (name, last, "".join(words(last))):
+        dotted, last = name.replace("::", "."), _last_name(name)
+        for form in (dotted, ".".join(dotted.split(".")[-2:]), last, "".join(words(last))):
             found[form.lower()] = None
     found.pop("", None)
     return list(found)
@@ -292,9 +342,10 @@ def _last_name(name: str) -> str:
 @dg.asset(
     deps=[repo_snapshots],
     partitions_def=repositories_partitions,
-    group_name="index",
+    group_name="codesearch",
     kinds={"treesitter", "lancedb"},
     code_version=str(CHUNKS_VERSION),
+    check_specs=checks.specs("chunks", ids_unique="No chunk id stands twice."),
     description="Every file cut at function and class boundaries, each chunk with its symbol, "
     "header, lines and content hash; the table `files` has the outcome of each file.",
 )
@@ -303,28 +354,32 @@ def chunks(
     repositories: RepositoriesResource,
     store: StoreResource,
     embedder: dg.ResourceParam[Embedder],
-) -> dg.MaterializeResult[None]:
-    name = context.partition_key
-    started = time.monotonic()
+) -> Materialized:
+    name, started = context.partition_key, time.monotonic()
     with exclusively(store, name, "refresh"):
         tables = store.open(embedder)
         try:
             result = refresh_chunks(tables, repositories.open(name))
         except NothingUpstream as missing:
             raise dg.Failure(str(missing), allow_retries=False) from None
-    if damaged := result.outcomes["skipped: missing or damaged blob"]:
-        context.log.warning(f"{damaged} files of {name} could not be read; the rest is indexed.")
+    total = tables.count("chunks", of_repo(name))
     return dg.MaterializeResult(
         data_version=data_version(tables, "chunks", name),
+        check_results=[
+            checks.result("ids_unique", checks.duplicate_ids(tables), "chunk ids stand twice")
+        ],
         metadata={
+            **warn_left_out(context, name, _left_out(result.outcomes)),
             "commit": result.commit or "(no commits yet)",
-            "chunks": tables.count("chunks", of_repo(name)),
+            "chunks": total,
             "files": result.files,
             "files_by_outcome": counts_table("outcome", result.outcomes),
             "files_cut_now": result.parsed_now,
+            "files_kept": result.files - result.parsed_now,
             "megabytes_cut_now": round(result.megabytes, 3),
             "rows_written": result.change.written,
             "rows_deleted": result.change.deleted,
+            "rows_kept": total - result.change.written,
             "seconds": round(time.monotonic() - started, 3),
         },
     )

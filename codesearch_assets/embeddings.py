@@ -13,9 +13,14 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
+from codesearch_assets import checks
 from codesearch_assets.chunks import NothingUpstream, chunks
 from codesearch_assets.partitions import repositories_partitions
-from codesearch_assets.reporting import data_version, exclusively
+from codesearch_assets.reporting import (
+    Materialized,
+    data_version,
+    exclusively,
+)
 from codesearch_assets.summaries import summaries
 from codesearch_resources.dagster import StoreResource
 from codesearch_resources.embedders.base import Document, Embedder
@@ -173,16 +178,22 @@ def fingerprint(chunks_fingerprint: str, embedder: Embedder) -> str:
 @dg.asset(
     deps=[chunks],
     partitions_def=repositories_partitions,
-    group_name="index",
+    group_name="codesearch",
     kinds={"lancedb"},
     code_version=str(EMBEDDINGS_VERSION),
+    check_specs=checks.specs(
+        "code_embeddings",
+        every_chunk_has_a_code_vector="As many code vectors as chunks, of the same chunks.",
+        no_orphan_code_vectors="No code vector whose chunk is gone.",
+        code_vectors_are_unit="No null, zero, infinite or shortened code vector.",
+    ),
     # With both in one run, a repository is searchable before its summaries are begun.
     op_tags={"dagster/priority": "1"},
     description="A unit vector of each chunk's code, by the configured embedder.",
 )
 def code_embeddings(
     context: dg.AssetExecutionContext, store: StoreResource, embedder: dg.ResourceParam[Embedder]
-) -> dg.MaterializeResult[None]:
+) -> Materialized:
     name, started = context.partition_key, time.monotonic()
     with exclusively(store, name, "refresh"):
         tables = store.open(embedder)
@@ -190,44 +201,88 @@ def code_embeddings(
             result = refresh_code_embeddings(tables, name, embedder)
         except NothingUpstream as missing:
             raise dg.Failure(str(missing), allow_retries=False) from None
-    return _materialized(tables, tables.code_vectors, name, result, started)
+    found = _check_code_vectors(tables)
+    return _materialized(tables, tables.code_vectors, name, result, found, started)
 
 
 @dg.asset(
     deps=[summaries],
     partitions_def=repositories_partitions,
-    group_name="summaries",
+    group_name="codesearch",
     kinds={"lancedb"},
     code_version=str(EMBEDDINGS_VERSION),
+    check_specs=checks.specs(
+        "summary_embeddings",
+        every_summary_has_a_vector="As many summary vectors as summaries, of the same chunks.",
+        summary_vectors_are_unit="No null, zero, infinite or shortened summary vector.",
+    ),
     description="A unit vector of each chunk's summary, by the configured embedder.",
 )
 def summary_embeddings(
     context: dg.AssetExecutionContext, store: StoreResource, embedder: dg.ResourceParam[Embedder]
-) -> dg.MaterializeResult[None]:
+) -> Materialized:
     name, started = context.partition_key, time.monotonic()
     with exclusively(store, name, "summarise"):
         tables = store.open(embedder)
-        if tables.repository_row(name).get("chunks_commit") is None:
+        source = summary_source(tables, name)
+        if not source.digests and not _is_empty(tables, name):
             raise dg.Failure(
                 f"{name} has no summaries yet: materialise summaries first", allow_retries=False
             )
-        source = summary_source(tables, name)
         result = embed_partition(tables, name, tables.summary_vectors, source, embedder)
-    return _materialized(tables, tables.summary_vectors, name, result, started)
+    found = _check_summary_vectors(tables)
+    return _materialized(tables, tables.summary_vectors, name, result, found, started)
+
+
+def _is_empty(tables: Store, repo: str) -> bool:
+    """Whether a repository's chunks were looked for and there are none."""
+    looked = tables.repository_row(repo).get("chunks_commit") is not None
+    return looked and not tables.count("chunks", of_repo(repo))
+
+
+def _check_code_vectors(tables: Store) -> list[dg.AssetCheckResult]:
+    vectors, asset = tables.code_vectors, "code_embeddings"
+    missing = checks.settled(tables, checks.without_vector(tables, "chunks", vectors), asset)
+    gone = checks.settled(tables, checks.orphans(tables, vectors), asset)
+    unsound = checks.unsound_vectors(tables, vectors)
+    return [
+        checks.result("every_chunk_has_a_code_vector", missing, "chunks without a vector"),
+        checks.result("no_orphan_code_vectors", gone, "vectors outlived their chunk"),
+        checks.result("code_vectors_are_unit", unsound, "vectors that are not of unit length"),
+    ]
+
+
+def _check_summary_vectors(tables: Store) -> list[dg.AssetCheckResult]:
+    vectors = tables.summary_vectors
+    missing = checks.without_vector(tables, "summaries", vectors)
+    unsound = checks.unsound_vectors(tables, vectors)
+    return [
+        # A repository that waits for its slice has some; it is behind and not broken.
+        checks.result("every_summary_has_a_vector", missing, "summaries wait for one", warn=True),
+        checks.result("summary_vectors_are_unit", unsound, "vectors that are not of unit length"),
+    ]
 
 
 def _materialized(
-    tables: Store, vectors: str, name: str, result: EmbeddingsResult, started: float
-) -> dg.MaterializeResult[None]:
+    tables: Store,
+    vectors: str,
+    name: str,
+    result: EmbeddingsResult,
+    found: Sequence[dg.AssetCheckResult],
+    started: float,
+) -> Materialized:
+    total = tables.count(vectors, of_repo(name))
     return dg.MaterializeResult(
         data_version=data_version(tables, vectors, name),
+        check_results=found,
         metadata={
             "table": vectors,
-            "vectors": tables.count(vectors, of_repo(name)),
+            "vectors": total,
             "embedded_now": result.embedded,
             "copied_now": result.copied,
             "rows_written": result.change.written,
             "rows_deleted": result.change.deleted,
+            "rows_kept": total - result.change.written,
             "seconds": round(time.monotonic() - started, 3),
         },
     )

@@ -6,6 +6,7 @@ from codesearch_assets.summaries import needs_summaries
 from codesearch_resources.embedders.base import Embedder
 from codesearch_resources.settings import RepositorySettings
 from codesearch_resources.store import Store, of_repo
+from codesearch_resources.summarizers import extractive
 from codesearch_resources.summarizers.base import Summarizer
 
 
@@ -32,6 +33,13 @@ def _counts_agree(store: Store, repo: str) -> bool:
     indexed = store.count("repo_snapshots", f"{of_repo(repo)} AND skip_reason = ''")
     chunk_rows, vectors = (store.count(t, of_repo(repo)) for t in ("chunks", store.code_vectors))
     return indexed == len(cut) and sum(cut) == chunk_rows == vectors
+
+
+def tables_state(store: Store, summarizer: Summarizer) -> str:
+    """What the answer of needs_summarise hangs on: unchanged, it need not be asked again."""
+    names = ("chunks", "summaries", store.summary_vectors)
+    versions = [str(store.table(name).version) for name in names]
+    return "-".join([*versions, summarizer.name, extractive.VERSION])
 
 
 def needs_summarise(store: Store, repo: str, embedder: Embedder, summarizer: Summarizer) -> bool:

@@ -4,14 +4,15 @@ import dagster as dg
 
 from codesearch_resources.settings import Settings
 
-repositories_partitions = dg.DynamicPartitionsDefinition(name="repositories")
+NAME = "repositories"
+repositories_partitions = dg.DynamicPartitionsDefinition(name=NAME)
 # The commit a run is pinned to, set by whoever requests it.
 COMMIT_TAG = "codesearch/commit"
 
 
 def missing_partitions(settings: Settings, instance: dg.DagsterInstance) -> list[str]:
     """Configured repositories that have no partition yet."""
-    known = set(instance.get_dynamic_partitions("repositories"))
+    known = set(instance.get_dynamic_partitions(NAME))
     return [entry.name for entry in settings.repositories if entry.name not in known]
 
 
@@ -19,5 +20,5 @@ def add_partitions(settings: Settings, instance: dg.DagsterInstance) -> list[str
     """Give every configured repository its partition; returns the new ones."""
     new = missing_partitions(settings, instance)
     if new:
-        instance.add_dynamic_partitions("repositories", new)
+        instance.add_dynamic_partitions(NAME, new)
     return new

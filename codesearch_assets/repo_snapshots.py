@@ -1,6 +1,7 @@
 """repo_snapshots: what one commit of one repository holds, and what of it is left out and why."""
 
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,13 @@ import pyarrow as pa
 
 from codesearch_assets.chunking.files import classify
 from codesearch_assets.partitions import COMMIT_TAG, repositories_partitions
-from codesearch_assets.reporting import counts_table, data_version, exclusively
+from codesearch_assets.reporting import (
+    Materialized,
+    counts_table,
+    data_version,
+    exclusively,
+    warn_left_out,
+)
 from codesearch_resources.dagster import RepositoriesResource, StoreResource
 from codesearch_resources.embedders.base import Embedder
 from codesearch_resources.repositories import Entry, Repository, Snapshot
@@ -22,6 +29,8 @@ from codesearch_resources.text import digest, key
 SNAPSHOT_VERSION = 1  # moves when a path would be classified otherwise
 IGNORE_FILE = ".codesearchignore"
 MOST_IGNORE_BYTES = 100_000
+# Left out for what they are, not for their name: worth a warning.
+WARNED = ("missing blob", "too large", "large data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +153,7 @@ def pinned_commit(context: dg.AssetExecutionContext, repository: Repository) -> 
 
 @dg.asset(
     partitions_def=repositories_partitions,
-    group_name="index",
+    group_name="codesearch",
     kinds={"git"},
     code_version=str(SNAPSHOT_VERSION),
     description="What one commit of one repository holds: paths, blob ids, sizes, languages, and "
@@ -155,17 +164,12 @@ def repo_snapshots(
     repositories: RepositoriesResource,
     store: StoreResource,
     embedder: dg.ResourceParam[Embedder],
-) -> dg.MaterializeResult[None]:
-    name = context.partition_key
+) -> Materialized:
+    name, started = context.partition_key, time.monotonic()
     with exclusively(store, name, "refresh"):
         repository, tables = repositories.open(name), store.open(embedder)
         commit = pinned_commit(context, repository)
         result = take_snapshot(tables, repository, repositories.entry(name), commit)
-    if result.skipped["missing blob"]:
-        context.log.warning(
-            f"{result.skipped['missing blob']} files have no content in {name}: a partial clone or "
-            "a damaged repository. The rest is indexed."
-        )
     if result.bad_ignore_lines:
         context.log.warning(
             f"{result.bad_ignore_lines} lines of {IGNORE_FILE} in {name} are no pattern and hold "
@@ -174,6 +178,7 @@ def repo_snapshots(
     return dg.MaterializeResult(
         data_version=data_version(tables, "repo_snapshots", name),
         metadata={
+            **warn_left_out(context, name, {reason: result.skipped[reason] for reason in WARNED}),
             "commit": result.commit or "(no commits yet)",
             "files": result.files,
             "indexed": result.files - result.skipped.total(),
@@ -182,5 +187,7 @@ def repo_snapshots(
             "bad_ignore_lines": result.bad_ignore_lines,
             "rows_written": result.change.written,
             "rows_deleted": result.change.deleted,
+            "rows_kept": result.files - result.change.written,
+            "seconds": round(time.monotonic() - started, 3),
         },
     )

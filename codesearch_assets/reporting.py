@@ -1,26 +1,91 @@
-"""What the assets have in common: locks, data versions, small tables of counts."""
+"""What the assets have in common: locks, failures in a sentence, data versions, counts."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow.compute as pc
+from sqlalchemy.exc import OperationalError
 
 from codesearch_resources.dagster import StoreResource
-from codesearch_resources.data_dir import Busy, lock
-from codesearch_resources.store import Store, of_repo
+from codesearch_resources.data_dir import Busy, DataDirError, lock, storage_trouble
+from codesearch_resources.embedders.base import EmbeddingError
+from codesearch_resources.repositories import GitError
+from codesearch_resources.results import ResultsError
+from codesearch_resources.settings import SettingsError, UnknownRepository
+from codesearch_resources.store import (
+    DamagedTable,
+    Store,
+    StoreError,
+    damaged_table,
+    of_repo,
+    set_aside,
+)
+
+# Dagster knows its result class by identity, mypy wants its parameter.
+if TYPE_CHECKING:
+    Materialized = dg.MaterializeResult[None]
+else:
+    Materialized = dg.MaterializeResult
 
 LOCK_WAIT = 5.0  # seconds; a run that ends right now is worth waiting for
+
+# A person can mend these and needs no stack trace: their own words are the failure.
+TOLD = (
+    Busy,
+    DataDirError,
+    EmbeddingError,
+    GitError,
+    ResultsError,
+    SettingsError,
+    StoreError,
+    UnknownRepository,
+)
+
+
+@contextmanager
+def told(data_dir: Path | None = None) -> Iterator[None]:
+    """Fail the step in one sentence for whatever a person can mend.
+
+    A damaged table under `data_dir` is set aside first, so that the next run makes it anew.
+    """
+    try:
+        yield
+    except DamagedTable as error:
+        raise _set_aside(data_dir, error.name) from None
+    except TOLD as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    except (OSError, RuntimeError, OperationalError) as error:
+        # LanceDB tells a full disk in the words of a RuntimeError, SQLite in those of its own.
+        if damaged := damaged_table(str(error)):
+            raise _set_aside(data_dir, damaged) from None
+        sentence = storage_trouble(str(error))
+        if sentence is None:
+            raise
+        raise dg.Failure(sentence, allow_retries=False) from None
 
 
 @contextmanager
 def exclusively(store: StoreResource, repo: str, job: str) -> Iterator[None]:
-    """Hold the lock of one repository and job; fails, naming the holder, when it is taken."""
-    try:
-        with lock(store.data_dir(), f"{repo}.{job}", wait=LOCK_WAIT):
-            yield
-    except Busy as busy:
-        raise dg.Failure(str(busy), allow_retries=False) from None
+    """Hold the lock of one repository and job; fails, naming the holder, when it is taken.
+
+    Whatever else a person can mend fails the step in one sentence as well.
+    """
+    with told():
+        data_dir = store.data_dir()
+    with told(data_dir), lock(data_dir, f"{repo}.{job}", wait=LOCK_WAIT):
+        yield
+
+
+def _set_aside(data_dir: Path | None, name: str) -> dg.Failure:
+    where = f" It was moved to {set_aside(data_dir, name)}." if data_dir else ""
+    return dg.Failure(
+        f"The table {name} is damaged: files of it are missing.{where} Run again: it is made anew "
+        "from the repositories and from results.db, and nothing is paid for twice.",
+        allow_retries=False,
+    )
 
 
 def data_version(store: Store, table: str, repo: str) -> dg.DataVersion:
@@ -30,9 +95,27 @@ def data_version(store: Store, table: str, repo: str) -> dg.DataVersion:
     return dg.DataVersion(f"{rows.num_rows}-{total % 2**64:016x}")
 
 
+def warn_left_out(
+    context: dg.AssetExecutionContext, repo: str, counts: Mapping[str, int]
+) -> dict[str, str]:
+    """Log the files that are not indexed though a person may think so; the same as metadata."""
+    total = sum(counts.values())
+    if not total:
+        return {}
+    reasons = ", ".join(f"{reason} ({count})" for reason, count in _most_first(counts) if count)
+    files = "1 file" if total == 1 else f"{total} files"
+    warning = f"Not indexed: {files} of {repo}: {reasons}."
+    context.log.warning(warning)
+    return {"warning": warning}
+
+
+def _most_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
 def counts_table(what: str, counts: Mapping[str, int]) -> dg.TableMetadataValue | str:
     """Counts as a table in the UI, most first."""
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    if not ordered:
+    if not counts:
         return "none"
-    return dg.MetadataValue.table([dg.TableRecord({what: k, "count": v}) for k, v in ordered])
+    records = [dg.TableRecord({what: k, "count": v}) for k, v in _most_first(counts)]
+    return dg.MetadataValue.table(records)

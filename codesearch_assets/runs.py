@@ -1,33 +1,41 @@
 """Running the jobs in this process: what `codesearch index` does, on the instance the UI shows."""
 
+import logging
 import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import dagster as dg
 
+from codesearch_assets import night
 from codesearch_assets.definitions import build
 from codesearch_assets.freshness import needs_refresh, needs_summarise
 from codesearch_assets.partitions import COMMIT_TAG, add_partitions
-from codesearch_resources.dagster import configured, git_repository
+from codesearch_assets.removal import remove
+from codesearch_resources.catalog import plan, read_catalog, write_catalog
+from codesearch_resources.dagster import configured
 from codesearch_resources.data_dir import open_data_dir
 from codesearch_resources.embedders.base import Embedder
 from codesearch_resources.progress import report
-from codesearch_resources.repositories import GitError
+from codesearch_resources.results import Results
 from codesearch_resources.settings import RepositorySettings, Settings
 from codesearch_resources.shipped import shipped
 from codesearch_resources.store import Store
 from codesearch_resources.summarizers.base import Summarizer
 from codesearch_resources.upkeep import due
 
-HEADS_AT_ONCE = 8
+REFUSED = (
+    "{name} is no longer in the settings, but removing it and the others struck at once would take "
+    "more than half of all. If it is meant: codesearch repos remove {name} --yes"
+)
 INSTANCE_FILE = "dagster.yaml"
+# What Dagster's pages of a job find its runs by: the code location as workspace.yaml names it.
+LOCATION = {".dagster/repository": "__repository__@codesearch_assets.definitions"}
 # Dagster's own console log would bury the progress bars; failures are told by the outcome.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -78,11 +86,12 @@ def index(
     embedder, summarizer = cast(Embedder, used["embedder"]), cast(Summarizer, used["summarizer"])
     store = Store(settings.data_dir, embedder.id, embedder.dimensions)
     with instance_of(settings) as instance:
-        add_partitions(settings, instance)
         store.create()
+        outcomes = follow_settings(settings, store, instance)
         runner = Runner(settings, instance, used)
-        heads, outcomes = _heads(settings, entries)
-        failed = {outcome.repo for outcome in outcomes}
+        heads, silent = night.heads(settings, entries)
+        outcomes += [Outcome(name, "refresh", reason) for name, reason in silent.items()]
+        failed = set(silent)
         behind = [
             entry
             for entry in entries
@@ -96,49 +105,51 @@ def index(
             report("refresh", len(behind), len(behind))
         failed |= {outcome.repo for outcome in outcomes if outcome.error}
         ready = [entry.name for entry in entries if entry.name not in failed]
-        outcomes += _summarise(runner, store, embedder, summarizer, ready, everything)
+        outcomes += _summarise(runner, settings, store, embedder, summarizer, ready, everything)
         if due(store):
             outcomes.append(runner.run("upkeep"))
     return outcomes
 
 
+def follow_settings(
+    settings: Settings, store: Store, instance: dg.DagsterInstance
+) -> list[Outcome]:
+    """Add partitions of new repositories, remove struck ones, as the catalog sensor does."""
+    add_partitions(settings, instance)
+    change = plan(read_catalog(settings.data_dir), settings, night.now())
+    write_catalog(settings.data_dir, change.known)
+    removed = remove(settings, store, instance, change.removed, logging.getLogger("codesearch"))
+    refused = [Outcome(name, "remove", REFUSED.format(name=name)) for name in change.refused]
+    return [*(Outcome(name, "remove") for name in removed), *refused]
+
+
 def _summarise(
     runner: "Runner",
+    settings: Settings,
     store: Store,
     embedder: Embedder,
     summarizer: Summarizer,
     names: Sequence[str],
     everything: bool,
 ) -> list[Outcome]:
-    waiting = [
+    """Slice after slice, each repository in turn, until nothing is left or nobody may go on."""
+    turn = [
         name
         for name in names
         if store.repository_row(name).get("chunks_commit") is not None
         and (everything or needs_summarise(store, name, embedder, summarizer))
     ]
-    outcomes = []
-    for number, name in enumerate(waiting):
-        report("summarise", number, len(waiting))
-        outcomes.append(runner.run("summarise", name))
-    if waiting:
-        report("summarise", len(waiting), len(waiting))
+    outcomes: list[Outcome] = []
+    total = len(turn)
+    with closing(Results(settings.data_dir)) as results:
+        while turn:
+            report("summarise", total - len(turn), total)
+            outcomes += [runner.run("summarise", name) for name in turn]
+            failed = {outcome.repo for outcome in outcomes if outcome.error}
+            ended = {name: last.ended for name, last in results.slices().items()}
+            turn = [name for name in turn if ended.get(name) == "time" and name not in failed]
+    report("summarise", total, total)
     return outcomes
-
-
-def _heads(
-    settings: Settings, entries: Sequence[RepositorySettings]
-) -> tuple[dict[str, str], list[Outcome]]:
-    """The newest commit of each repository, asked in parallel; failures as outcomes."""
-    heads: dict[str, str] = {}
-    failures: list[Outcome] = []
-    with ThreadPoolExecutor(HEADS_AT_ONCE) as pool:
-        asked = {entry.name: pool.submit(git_repository(settings, entry).head) for entry in entries}
-    for name, answer in asked.items():
-        try:
-            heads[name] = answer.result()
-        except GitError as error:
-            failures.append(Outcome(name, "refresh", str(error)))
-    return heads, failures
 
 
 class Runner:
@@ -162,7 +173,7 @@ class Runner:
             run_config=QUIET,
             instance=self._instance,
             partition_key=partition,
-            tags=dict(tags or {}),
+            tags={**LOCATION, **(tags or {})},
             raise_on_error=False,
         )
         error = "" if result.success else _failure(result)

@@ -5,23 +5,29 @@ for the rest, so that every chunk has one within seconds. Then the summarizer wo
 remainder; what it is paid for is kept in results.db before it is shown anywhere.
 """
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
+from codesearch_assets import checks
 from codesearch_assets.chunks import NothingUpstream, chunks
 from codesearch_assets.partitions import repositories_partitions
-from codesearch_assets.reporting import counts_table, data_version, exclusively
+from codesearch_assets.reporting import (
+    Materialized,
+    counts_table,
+    data_version,
+    exclusively,
+)
 from codesearch_resources.dagster import StoreResource
 from codesearch_resources.embedders.base import Embedder
 from codesearch_resources.progress import report
-from codesearch_resources.results import Results
+from codesearch_resources.results import Ended, Results
 from codesearch_resources.schemas import SUMMARIES
 from codesearch_resources.store import Change, Store, batched, count_by, of_repo
 from codesearch_resources.summarizers import extractive
@@ -36,7 +42,8 @@ from codesearch_resources.text import digest, tokens
 
 SUMMARIES_VERSION = 1
 BATCH = 2_000  # chunks projected at once
-PAID_BATCH = 20  # summaries committed together; what is in flight may be lost to a kill -9
+# Paid summaries are kept one by one, and shown to search in batches of at most so many or so old.
+SHOWN_BATCH, SHOWN_AFTER = 50, 5.0  # seconds
 
 
 @dataclass
@@ -46,6 +53,7 @@ class SummariesResult:
     projected: int = 0
     summarised: int = 0
     remainder: int = 0
+    ended: Ended = "done"
     grades: dict[str, int] = field(default_factory=dict)
     change: Change = field(default_factory=Change)
 
@@ -70,12 +78,18 @@ class _Chunk:
 
 
 def refresh_summaries(
-    store: Store, results: Results, repo: str, summarizer: Summarizer
+    store: Store,
+    results: Results,
+    repo: str,
+    summarizer: Summarizer,
+    *,
+    seconds: float = math.inf,
 ) -> SummariesResult:
-    """Give every chunk of a repository the best summary that can be had now.
+    """Give every chunk of a repository the best summary that can be had within `seconds`.
 
-    Raises NothingUpstream without chunks.
+    What is known already is projected whatever the time. Raises NothingUpstream without chunks.
     """
+    deadline = time.monotonic() + seconds
     if store.repository_row(repo).get("chunks_commit") is None:
         raise NothingUpstream(f"{repo} has no chunks yet: materialise chunks first")
     wanted = _wanted(store, repo)
@@ -85,7 +99,7 @@ def refresh_summaries(
     result.change += Change(
         deleted=store.delete("summaries", known.keys() - {chunk.chunk_id for chunk in wanted})
     )
-    _summarize_remainder(store, results, repo, wanted, summarizer, result)
+    _summarize_remainder(store, results, repo, wanted, summarizer, deadline, result)
     result.grades = count_by(store.read("summaries", ["grade"], of_repo(repo)), "grade")
     result.remainder = sum(
         n for grade, n in result.grades.items() if not accepted(grade, summarizer)
@@ -156,6 +170,7 @@ def _summarize_remainder(
     repo: str,
     wanted: Sequence[_Chunk],
     summarizer: Summarizer,
+    deadline: float,
     result: SummariesResult,
 ) -> None:
     """Have the summarizer work off the chunks without an accepted summary, equal content once."""
@@ -164,28 +179,41 @@ def _summarize_remainder(
     for chunk in wanted:
         if not accepted(grades[chunk.chunk_id], summarizer):
             waiting.setdefault(chunk.content_hash, []).append(chunk)
-    done = 0
     for batch in batched([same[0] for same in waiting.values()], BATCH):
         pieces = list(_pieces(store, batch).values())
-        for written in _in_batches(summarizer.summarize(pieces), PAID_BATCH):
-            paid = {
-                summary_key(piece.content_hash): summary
-                for piece, summary in written
-                if summary.grade == "model"
-            }
-            results.keep(paid)
+        for written in _paid(summarizer, pieces, results, deadline):
             rows = [(same, s) for piece, s in written for same in waiting[piece.content_hash]]
             result.change += Change(written=store.upsert("summaries", _rows(repo, rows)))
             result.summarised += len(written)
-            done += len(written)
-            report("summaries", done, len(waiting))
+            report("summaries", result.summarised, len(waiting))
+        if time.monotonic() >= deadline:
+            break
+    if result.summarised < len(waiting):
+        result.ended = "time" if time.monotonic() >= deadline else "denied"
 
 
-def _in_batches(
-    written: Iterator[tuple[Piece, Summary]], size: int
+def _paid(
+    summarizer: Summarizer, pieces: Sequence[Piece], results: Results, deadline: float
 ) -> Iterator[list[tuple[Piece, Summary]]]:
-    while batch := list(islice(written, size)):
-        yield batch
+    """What the summarizer writes until the deadline, kept as it comes, handed on in batches.
+
+    A stand-in of the chain is dropped: the chunk has one already.
+    """
+    fresh: list[tuple[Piece, Summary]] = []
+    shown = time.monotonic()
+    for piece, summary in summarizer.summarize(pieces):
+        if accepted(summary.grade, summarizer):
+            if summary.grade == "model":
+                results.keep({summary_key(piece.content_hash): summary})
+            fresh.append((piece, summary))
+        late = time.monotonic() >= deadline
+        if fresh and (late or len(fresh) == SHOWN_BATCH or time.monotonic() - shown > SHOWN_AFTER):
+            yield fresh
+            fresh, shown = [], time.monotonic()
+        if late:
+            return
+    if fresh:
+        yield fresh
 
 
 def _pieces(store: Store, wanted: Iterable[_Chunk]) -> dict[str, Piece]:
@@ -221,12 +249,26 @@ def _rows(repo: str, written: Sequence[tuple[_Chunk, Summary]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=SUMMARIES.schema)
 
 
+def _check(tables: Store, summarizer: Summarizer) -> list[dg.AssetCheckResult]:
+    uncovered = checks.uncovered(tables, summarizer)
+    gone = checks.orphans(tables, "summaries")
+    return [
+        checks.result("coverage", uncovered, "chunks wait for their summary", warn=True),
+        checks.result("no_orphan_summaries", gone, "summaries outlived their chunk", warn=True),
+    ]
+
+
 @dg.asset(
     deps=[chunks],
     partitions_def=repositories_partitions,
-    group_name="summaries",
+    group_name="codesearch",
     kinds={"lancedb"},
     code_version=str(SUMMARIES_VERSION),
+    check_specs=checks.specs(
+        "summaries",
+        coverage="Every chunk has an accepted summary; a remainder is a warning.",
+        no_orphan_summaries="No summary whose chunk is gone.",
+    ),
     pool="summarizer",
     description="One or two sentences on what sets each chunk apart, each with its grade and who "
     "wrote it. What was paid for is never paid for again.",
@@ -236,12 +278,15 @@ def summaries(
     store: StoreResource,
     embedder: dg.ResourceParam[Embedder],
     summarizer: dg.ResourceParam[Summarizer],
-) -> dg.MaterializeResult[None]:
+) -> Materialized:
     name, started = context.partition_key, time.monotonic()
     with exclusively(store, name, "summarise"):
         tables, results = store.open(embedder), store.results()
         try:
-            result = refresh_summaries(tables, results, name, summarizer)
+            results.begin_slice(name)
+            seconds = store.settings().nightly.slice_minutes * 60
+            result = refresh_summaries(tables, results, name, summarizer, seconds=seconds)
+            results.end_slice(name, result.ended)
         except NothingUpstream as missing:
             raise dg.Failure(str(missing), allow_retries=False) from None
         finally:
@@ -249,6 +294,7 @@ def summaries(
     total = sum(result.grades.values())
     return dg.MaterializeResult(
         data_version=data_version(tables, "summaries", name),
+        check_results=_check(tables, summarizer),
         metadata={
             "summaries": total,
             "by_grade": counts_table("grade", result.grades),
@@ -256,6 +302,7 @@ def summaries(
             "summarised_now": result.summarised,
             "projected_now": result.projected,
             "remainder": result.remainder,
+            "ended": result.ended,
             "coverage": round((total - result.remainder) / total, 4) if total else 1.0,
             "rows_written": result.change.written,
             "rows_deleted": result.change.deleted,

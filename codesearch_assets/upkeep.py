@@ -1,16 +1,79 @@
-"""upkeep: the tables compacted and indexed when that pays, over all repositories."""
+"""upkeep: tables compacted and indexed when that pays, and old runs purged."""
+
+from datetime import datetime, timedelta
 
 import dagster as dg
 
-from codesearch_assets.reporting import counts_table
+from codesearch_assets import night
+from codesearch_assets.partitions import NAME
+from codesearch_assets.reporting import (
+    Materialized,
+    counts_table,
+    told,
+)
 from codesearch_resources.dagster import StoreResource
 from codesearch_resources.data_dir import lock
 from codesearch_resources.embedders.base import Embedder
+from codesearch_resources.settings import Settings
+from codesearch_resources.store import Store
+from codesearch_resources.upkeep import due
 from codesearch_resources.upkeep import upkeep as run_upkeep
 
 UPKEEP_VERSION = 1
 LOCK = "upkeep"
 LOCK_WAIT = 600.0  # seconds; another upkeep does this one's work
+# Runs purged at once, and how many old ones make it worth asking for upkeep.
+PURGE_BATCH, WORTH_PURGING = 500, 50
+FINISHED = (
+    dg.DagsterRunStatus.SUCCESS,
+    dg.DagsterRunStatus.FAILURE,
+    dg.DagsterRunStatus.CANCELED,
+)
+PARTITIONED = ("repo_snapshots", "chunks", "code_embeddings", "summaries", "summary_embeddings")
+
+
+def wants_upkeep(
+    settings: Settings, store: Store, instance: dg.DagsterInstance, now: datetime
+) -> str:
+    """Why upkeep is worth it now, "" when it is not."""
+    if tables := due(store):
+        return f"tables due: {', '.join(found.name for found in tables)}"
+    old = _old_runs(instance, settings, now, WORTH_PURGING)
+    return f"{WORTH_PURGING} old runs or more" if len(old) == WORTH_PURGING else ""
+
+
+def _old_runs(
+    instance: dg.DagsterInstance, settings: Settings, now: datetime, most: int
+) -> list[str]:
+    """At most so many finished runs that nobody needs any more, the oldest first: none that holds
+    a partition's latest state."""
+    before = now - timedelta(days=settings.keep_runs_days)
+    old = dg.RunsFilter(statuses=list(FINISHED), created_before=before)
+    if not instance.get_run_records(old, limit=1):
+        return []
+    needed = _latest_runs(instance)
+    records = instance.get_run_records(old, limit=most + len(needed), ascending=True)
+    found = [record.dagster_run.run_id for record in records]
+    return [run_id for run_id in found if run_id not in needed][:most]
+
+
+def _latest_runs(instance: dg.DagsterInstance) -> set[str]:
+    """The runs that hold a partition's latest materialisation."""
+    found: set[str] = set()
+    for asset in PARTITIONED:
+        for partition in instance.get_dynamic_partitions(NAME):
+            wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[partition])
+            records = instance.fetch_materializations(wanted, limit=1).records
+            found |= {record.run_id for record in records}
+    return found
+
+
+def purge_runs(instance: dg.DagsterInstance, settings: Settings, now: datetime) -> int:
+    """Delete old runs with their logs; returns how many. Dagster itself keeps them for ever."""
+    old = _old_runs(instance, settings, now, PURGE_BATCH)
+    for run_id in old:
+        instance.delete_run(run_id)
+    return len(old)
 
 
 # An op of its own name: Dagster takes no op and job of one name into a code location.
@@ -19,23 +82,25 @@ LOCK_WAIT = 600.0  # seconds; another upkeep does this one's work
     specs=[
         dg.AssetSpec(
             "upkeep",
-            group_name="upkeep",
+            group_name="codesearch",
             kinds={"lancedb"},
             code_version=str(UPKEEP_VERSION),
             description="Tables compacted, pruned and indexed, where enough has changed to make "
-            "it worth it. Nothing to do writes nothing.",
+            "it worth it; runs older than `keep_runs_days` deleted. Nothing to do writes nothing.",
         )
     ],
     pool="upkeep",
 )
 def upkeep(
-    store: StoreResource, embedder: dg.ResourceParam[Embedder]
-) -> dg.MaterializeResult[None]:
-    with lock(store.data_dir(), LOCK, wait=LOCK_WAIT):
+    context: dg.AssetExecutionContext, store: StoreResource, embedder: dg.ResourceParam[Embedder]
+) -> Materialized:
+    with told(), lock(store.data_dir(), LOCK, wait=LOCK_WAIT):
         worked = run_upkeep(store.open(embedder))
+        purged = purge_runs(context.instance, store.settings(), night.now())
     return dg.MaterializeResult(
         metadata={
             "tables": len(worked),
+            "runs_purged": purged,
             "unindexed_rows_folded_in": counts_table(
                 "table", {found.name: found.unindexed for found in worked}
             ),

@@ -51,19 +51,24 @@ class FromConfiguration(dg.ConfigurableResource):  # type: ignore[type-arg]
         "codesearch.yaml upwards from the working folder, else the user's config folder.",
     )
 
+    def file(self) -> Path | None:
+        """The configuration file in force, None when there is none."""
+        return find(self.configuration or None)
+
     def settings(self) -> Settings:
         """The settings as they stand in the file now.
 
-        Raises SettingsError for a file with problems, dagster.Failure when there is none.
+        A listed folder that is not there is no problem here: it must not keep the others from
+        their run. Raises SettingsError for a file with problems, dagster.Failure without one.
         """
-        file = find(self.configuration or None)
+        file = self.file()
         if file is None:
             raise dg.Failure(NO_CONFIGURATION, allow_retries=False)
-        return load(file)
+        return load(file, absent_ok=True)
 
 
 class RepositoriesResource(FromConfiguration):
-    """The configured git repositories."""
+    """The git repositories: `repositories`, `discover` and `defaults` of codesearch.yaml."""
 
     def entry(self, name: str) -> RepositorySettings:
         """The settings of one repository."""
@@ -76,7 +81,7 @@ class RepositoriesResource(FromConfiguration):
 
 
 class StoreResource(FromConfiguration):
-    """The LanceDB tables and results.db under `data_dir`."""
+    """The LanceDB tables and results.db under `data_dir` of codesearch.yaml."""
 
     def data_dir(self) -> Path:
         """The data folder, made and checked."""
@@ -96,7 +101,7 @@ class StoreResource(FromConfiguration):
 
 
 class EmbedderResource(FromConfiguration):
-    """The configured embedder; it is an Embedder itself."""
+    """What turns text into vectors: `embedder` of codesearch.yaml. It is an Embedder itself."""
 
     @cached_property
     def _embedder(self) -> Embedder:
@@ -118,7 +123,7 @@ class EmbedderResource(FromConfiguration):
 
 
 class SummarizerResource(FromConfiguration):
-    """The configured chain of summarizers; it is a Summarizer itself."""
+    """The chain of summarizers: `summarizers` of codesearch.yaml. It is a Summarizer itself."""
 
     @cached_property
     def _chain(self) -> Summarizer:

@@ -5,6 +5,7 @@ does not know. Each folder therefore names the configuration it belongs to.
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,3 +118,48 @@ def _this_process() -> str:
     import socket
 
     return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def is_locked(data_dir: Path, name: str) -> bool:
+    """Whether somebody holds the lock `name` right now."""
+    guard = FileLock(data_dir / LOCKS / f"{name}.lock")
+    if not Path(guard.lock_file).exists():
+        return False
+    try:
+        guard.acquire(timeout=0)
+    except Timeout:
+        return True
+    guard.release()
+    return False
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raise DataDirError unless the disk of `folder` has `needed` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DataDirError(
+            f"this run needs about {needed / 1e6:,.0f} MB under {folder} and {free / 1e6:,.0f} MB "
+            "are free. Free space, or set data_dir to another disk; nothing was written."
+        )
+
+
+_TROUBLE = {
+    "no space left": "The disk of data_dir is full. Free space, or set data_dir to another disk; "
+    "what was written stays, and the next run goes on from there.",
+    "disk is full": "The disk of data_dir is full. Free space, or set data_dir to another disk; "
+    "what was written stays, and the next run goes on from there.",
+    "disk quota exceeded": "The disk quota of data_dir is used up. Free space, or set data_dir "
+    "to another disk; the next run goes on from there.",
+    "read-only file system": "data_dir lies on a read-only file system. Remount it writable, or "
+    "set data_dir to another folder.",
+    "readonly database": "results.db cannot be written. Make data_dir writable.",
+    "permission denied": "data_dir cannot be written: permission denied. Make it writable for this "
+    "user.",
+    "database is locked": "results.db is locked by another process. Run again when it has ended.",
+}
+
+
+def storage_trouble(message: str) -> str | None:
+    """What to do about a storage error, by the words any library tells it in; None for others."""
+    lowered = message.lower()
+    return next((advice for words, advice in _TROUBLE.items() if words in lowered), None)

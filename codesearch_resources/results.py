@@ -5,8 +5,10 @@ projections of it: delete them, index again, and no provider is called.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
@@ -28,6 +30,33 @@ _summaries = sa.Table(
     sa.Column("prompt_version", sa.String, nullable=False),
     sa.Column("created_at", sa.DateTime, nullable=False),
 )
+
+_slices = sa.Table(
+    "slices",
+    _metadata,
+    sa.Column("repo", sa.String, primary_key=True),
+    sa.Column("served_at", sa.DateTime, nullable=False),
+    sa.Column("ended", sa.String, nullable=False),
+    sa.Column("next_at", sa.DateTime, nullable=False),
+)
+
+# How a slice of summaries ended: by its time, with nothing left, or with no provider that may be
+# used. One that only began was killed or failed.
+Ended = Literal["begun", "time", "done", "denied"]
+# Until then a slice that failed, or found no provider, is not followed by another.
+PAUSE = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The last slice of a repository: when it was served, and from when on the next may be."""
+
+    served_at: datetime
+    ended: Ended
+    next_at: datetime
+
+    def may_follow(self, now: datetime) -> bool:
+        return now >= self.next_at
 
 
 class ResultsError(Exception):
@@ -84,6 +113,32 @@ class Results:
         statement = sqlite.insert(_summaries).on_conflict_do_nothing()
         with self._engine.begin() as connection:
             connection.execute(statement, rows)
+
+    def begin_slice(self, repo: str) -> None:
+        """Note that a slice of a repository begins: should it die, the next one waits."""
+        self._note_slice(repo, "begun", PAUSE)
+
+    def end_slice(self, repo: str, ended: Ended) -> None:
+        """Note how the slice ended; one that found no provider is followed after a pause."""
+        self._note_slice(repo, ended, PAUSE if ended == "denied" else timedelta(0))
+
+    def _note_slice(self, repo: str, ended: Ended, pause: timedelta) -> None:
+        now = datetime.now(UTC).replace(tzinfo=None)
+        row = {"repo": repo, "served_at": now, "ended": ended, "next_at": now + pause}
+        statement = sqlite.insert(_slices).values(row)
+        statement = statement.on_conflict_do_update(index_elements=["repo"], set_=row)
+        with self._engine.begin() as connection:
+            connection.execute(statement)
+
+    def slices(self) -> dict[str, Slice]:
+        """The last slice of each repository that had one."""
+        with self._engine.connect() as connection:
+            return {
+                row.repo: Slice(
+                    row.served_at.replace(tzinfo=UTC), row.ended, row.next_at.replace(tzinfo=UTC)
+                )
+                for row in connection.execute(sa.select(_slices))
+            }
 
     def find(self, keys: Iterable[str]) -> dict[str, Summary]:
         """The stored summaries among `keys`."""

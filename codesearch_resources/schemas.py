@@ -16,6 +16,7 @@ SYMBOL = pa.struct(
         pa.field("kind", pa.string()),
         pa.field("start_line", pa.int32()),
         pa.field("end_line", pa.int32()),
+        pa.field("exported", pa.bool_()),
     ]
 )
 

@@ -132,6 +132,8 @@ class Nightly(_Section):
 
     cron: Annotated[str, AfterValidator(rules.cron)] = "0 3 * * *"
     timezone: Annotated[str, AfterValidator(rules.timezone)] = "UTC"
+    # A run of summaries ends after this long and hands the rest on to the next.
+    slice_minutes: Annotated[int, Field(ge=1)] = 30
 
 
 class Settings(_Model):
@@ -146,6 +148,8 @@ class Settings(_Model):
     summarizers: tuple[SummarizerSettings, ...]
     nightly: Nightly
     trusted_hosts: tuple[str, ...]
+    grace_days: int
+    keep_runs_days: int
 
     def repository(self, name: str) -> RepositorySettings:
         """The repository of that name. Raises UnknownRepository, which names the near ones."""
@@ -184,6 +188,8 @@ class _File(_Section):
         SummarizerSettings(name="extractive", kind="extractive")
     ]
     trusted_hosts: list[Annotated[Text, AfterValidator(rules.host)]] = []
+    grace_days: Annotated[int, Field(ge=0)] = 7
+    keep_runs_days: Annotated[int, Field(ge=1)] = 30
 
 
 _SECTIONS: Mapping[str, type[BaseModel]] = {
@@ -221,18 +227,23 @@ def find(
     return next((place for place in places if os.path.isfile(place)), None)
 
 
-def load(file: Path) -> Settings:
-    """The settings that `file` holds. Raises SettingsError with all of its problems."""
-    return interpret(read(file))
+def load(file: Path, *, absent_ok: bool = False) -> Settings:
+    """The settings that `file` holds. Raises SettingsError with all of its problems.
+
+    absent_ok: a listed folder that is not there is no problem. For what runs unattended: one
+    unmounted disk must not keep every other repository from its night.
+    """
+    return interpret(read(file), absent_ok=absent_ok)
 
 
-def interpret(document: Document) -> Settings:
+def interpret(document: Document, *, absent_ok: bool = False) -> Settings:
     """The settings that a parsed file holds; paths start at its folder. Raises SettingsError."""
     folder = document.file.absolute().parent
     data = document.plain()
     problems = cross_problems(document, data, folder)
     try:
-        content = _File.model_validate(data, context={"folder": folder})
+        context = None if absent_ok else {"folder": folder}
+        content = _File.model_validate(data, context=context)
     except ValidationError as error:
         problems += field_problems(document, error, _known_keys)
     if problems:
@@ -253,6 +264,8 @@ def interpret(document: Document) -> Settings:
         summarizers=tuple(content.summarizers),
         nightly=content.nightly,
         trusted_hosts=tuple(content.trusted_hosts),
+        grace_days=content.grace_days,
+        keep_runs_days=content.keep_runs_days,
     )
 
 

@@ -5,7 +5,9 @@ rows are upserted first, rows that are gone are deleted after. Nothing is writte
 changed. LanceDB is not fork-safe: a process that has opened a store never forks.
 """
 
+import re
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -35,8 +37,40 @@ MAKING = ".making"  # where a table is made before it is moved into place
 T = TypeVar("T")
 
 
-class MissingTable(Exception):
+class StoreError(Exception):
+    """The tables cannot be used; the message says what to do."""
+
+
+class MissingTable(StoreError):
     """There is no such table yet: nothing has been indexed into this data folder."""
+
+
+class DamagedTable(StoreError):
+    """A table's files are not all there; `name` says whose."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        self.name = name
+        super().__init__(f"the table {name} is damaged: {detail.splitlines()[0][:200]}")
+
+
+def set_aside(data_dir: Path, name: str) -> Path:
+    """Move a damaged table out of the way, so that the next run makes it anew.
+
+    Tables are projections: what they held is made again, and what was paid for is elsewhere.
+    """
+    folder = data_dir / LANCE_FOLDER
+    place = folder / f"{name}.damaged-{time.time_ns()}"
+    (folder / f"{name}.lance").rename(place)
+    return place
+
+
+_LOST_FILE = re.compile(r"(\w+)\.lance/\S*", re.ASCII)
+
+
+def damaged_table(message: str) -> str | None:
+    """The table whose file LanceDB did not find, by the words of its error."""
+    lost = _LOST_FILE.search(message) if "not found" in message.lower() else None
+    return lost.group(1) if lost else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +141,10 @@ class Store:
         if name not in self._tables:
             if not (self.folder / f"{name}.lance").is_dir():
                 raise MissingTable(f"no table {name} under {self.folder}")
-            self._tables[name] = self._connection.open_table(name)
+            try:
+                self._tables[name] = self._connection.open_table(name)
+            except (RuntimeError, ValueError, OSError) as error:
+                raise DamagedTable(name, str(error)) from error
         return self._tables[name]
 
     def create(self) -> None:

@@ -1,5 +1,6 @@
 """What a person sees: a Dagster webserver on loopback, and a headless Chromium to look at it."""
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -7,8 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from typing import Any
 import httpx
 import pytest
 
-START_SECONDS = 90.0
+CHECKOUT = Path(__file__).parent.parent
+START_SECONDS = 180.0
 STOP_SECONDS = 15.0
-LOADED = "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }"
+LOADED = """{ workspaceOrError { ... on Workspace { locationEntries { loadStatus
+    locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
 # Chromium's own traffic (updates, field trials, sync) is off: a test speaks to loopback only.
 CHROMIUM_ARGUMENTS = (
     "--no-sandbox",
@@ -50,19 +53,18 @@ class Webserver:
 
 
 @contextmanager
-def webserver(
-    command: str, *arguments: str, folder: Path, dagster_home: Path, log: Path
-) -> Iterator[Webserver]:
-    """`command` (dagster-webserver, or `dagster` with "dev") in `folder`, on a free port.
+def webserver(*command: str, folder: Path, environment: Mapping[str, str]) -> Iterator[Webserver]:
+    """`dagster-webserver …` or `dagster dev …` in `folder`, on a free port.
 
     Yields once the code location is loaded; ends the whole process group at exit.
     """
-    port = free_port()
+    port, log = free_port(), folder / f"{command[0]}.log"
+    program = str(Path(sys.executable).with_name(command[0]))
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [str(Path(sys.executable).with_name(command)), *arguments, "-p", str(port)],
+            [program, *command[1:], "-p", str(port)],
             cwd=folder,
-            env={**os.environ, "DAGSTER_HOME": str(dagster_home)},
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT), **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -89,6 +91,8 @@ def _wait_until_loaded(server: Webserver) -> None:
         try:
             entries = server.ask(LOADED)["workspaceOrError"]["locationEntries"]
             if entries and all(entry["loadStatus"] == "LOADED" for entry in entries):
+                found = entries[0]["locationOrLoadError"]
+                assert found["__typename"] == "RepositoryLocation", found["message"]
                 return
         except httpx.HTTPError:
             pass  # not listening yet
@@ -110,40 +114,50 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def group_members(process: subprocess.Popen[bytes]) -> list[int]:
-    """The living processes of a process group, by /proc."""
-    members = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(fields[2]) == process.pid and fields[0] != "Z":
-            members.append(int(stat.parent.name))
-    return members
+def open_sockets(process: subprocess.Popen[bytes]) -> set[tuple[str, str]]:
+    """Both ends of every TCP socket that the process's group has now, addresses in hexadecimal."""
+    inodes = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # a process may end while it is looked at
+            if os.getpgid(int(folder.name)) == process.pid:
+                inodes |= {os.readlink(link) for link in (folder / "fd").iterdir()}
+    lines = [
+        line.split()
+        for table in ("tcp", "tcp6")
+        for line in Path("/proc/net", table).read_text().splitlines()[1:]
+    ]
+    return {(line[1], line[2]) for line in lines if f"socket:[{line[9]}]" in inodes}
 
 
-def chromium() -> str:
-    """The installed Chromium; skips the test without one, fails it where CODESEARCH_CI is set."""
+def chromium() -> str | None:
+    """The installed Chromium. Playwright's own download is not wanted: the system's is kept safe
+    by the system."""
     names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        message = "no Chromium here: install Debian's package chromium to run this test"
-        if os.environ.get("CODESEARCH_CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+def missing_for_browser() -> str:
+    """What this machine lacks for tests in a browser; "" when nothing."""
+    if chromium() is None:
+        return "no Chromium here: install Debian's package chromium to run this test"
+    if importlib.util.find_spec("playwright") is None:
+        return "playwright is not installed; it is in the development dependencies"
+    return ""
 
 
 @contextmanager
 def browser_page() -> Iterator[Any]:
-    """A blank page (playwright.sync_api.Page) of a headless Chromium with a fresh profile."""
-    executable = chromium()
+    """A blank page (playwright.sync_api.Page) of a headless Chromium with a fresh profile.
+
+    Skips the test where that is not to be had, and fails it where CODESEARCH_CI is set.
+    """
+    if missing := missing_for_browser():
+        (pytest.fail if os.environ.get("CODESEARCH_CI") else pytest.skip)(missing)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=executable, headless=True, args=list(CHROMIUM_ARGUMENTS)
+            executable_path=chromium(), headless=True, args=list(CHROMIUM_ARGUMENTS)
         )
         try:
             yield browser.new_page(viewport=WINDOW)

@@ -22,6 +22,18 @@ IDENTITY = {
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="Run the campaigns at full size too.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--soak") or os.environ.get("CODESEARCH_SOAK"):
+        return
+    for item in items:
+        if "soak" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="a long campaign: make soak"))
+
+
 @dataclass(frozen=True)
 class WorkTree:
     """A git repository with a work tree."""

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from codesearch_assets.chunking.chunk import KINDS, Chunk, FileChunks
 from codesearch_assets.chunking.chunker import cut
 from codesearch_assets.chunking.cutter import GROUP, WHOLE_CLASS, WHOLE_FUNCTION
-from codesearch_assets.chunking.languages import LANGUAGES
 
 FIXTURES = Path(__file__).parent / "fixtures" / "chunking"
 STDLIB = Path(sysconfig.get_path("stdlib"))
@@ -451,20 +450,3 @@ def test_nested_functions_two_thousand_deep() -> None:
     data = "".join(f"{' ' * n}def f{n}():\n" for n in range(900)).encode() + b" " * 900 + b"pass\n"
 
     assert_covers(cut(data, "a.py"), data)
-
-
-SAMPLES = {
-    "python": "def sample():\n    return 1\n",
-    "javascript": "function sample() { return 1 }\n",
-    "typescript": "export function sample(): number { return 1 }\n",
-    "tsx": "export const sample = () => <p>1</p>\n",
-    "go": "package a\n\nfunc sample() int { return 1 }\n",
-}
-
-
-@pytest.mark.parametrize("language", [row.name for row in LANGUAGES if row.grammar])
-def test_every_grammar_loads_and_names_a_function(language: str) -> None:
-    chunks = cut(SAMPLES[language].encode(), "a", language)
-
-    assert (chunks.language, chunks.outcome) == (language, "parsed")
-    assert names(chunks) == {"sample": "function"}

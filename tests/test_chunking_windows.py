@@ -1,4 +1,4 @@
-"""Languages without a grammar: where windows are cut, and which definitions they name."""
+"""Files cut without a grammar: where windows end, and which definitions they name."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from codesearch_assets.chunking.windows import MOST
 
 
 def windows(source: str, path: str) -> tuple[Chunk, ...]:
-    chunks = cut(source.encode(), path)
+    chunks = cut(source.encode(), path, without_grammar="no grammar")
     assert (chunks.outcome, chunks.reason) == ("windows", "no grammar")
     return chunks.chunks
 

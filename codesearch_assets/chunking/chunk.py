@@ -13,7 +13,7 @@ module     a namespace; as a chunk: imports, file comments and statements withou
 group      several definitions together
 header     the beginning of a class that was too large: signature, doc comment, fields
 part       a piece of one over-long definition or statement
-section    a piece of prose that begins with a heading
+section    a piece of prose that begins with a heading; a top-level key of a data file
 window     a run of lines of a language without a grammar
 =========  =====================================================================================
 """
@@ -42,13 +42,15 @@ class Symbol:
     """One definition: its qualified name (``Router.resolve``) and its lines, 1-based, inclusive.
 
     The lines start at decorators, not at the comment above, and end with the chunk where the
-    definition goes on in further chunks.
+    definition goes on in further chunks. exported: it can be used outside of its file, package or
+    class, as far as its own words say.
     """
 
     name: str
     kind: str
     start_line: int
     end_line: int
+    exported: bool = True
 
 
 @dataclass(frozen=True, slots=True)

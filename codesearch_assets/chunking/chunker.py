@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from codesearch_assets.chunking import windows
-from codesearch_assets.chunking.chunk import Chunk, FileChunks
+from codesearch_assets.chunking.chunk import Chunk, FileChunks, Symbol
 from codesearch_assets.chunking.cutter import Cutter
+from codesearch_assets.chunking.embedded import (
+    COMPONENTS,
+    NOTEBOOK,
+    Region,
+    headings,
+    notebook,
+    regions,
+    without_magic,
+)
 from codesearch_assets.chunking.files import classify, oversize
-from codesearch_assets.chunking.grammar import Grammar, parser
-from codesearch_assets.chunking.languages import BY_NAME, of_shebang
+from codesearch_assets.chunking.grammar import Grammar, inlined, parser
+from codesearch_assets.chunking.languages import BY_NAME, of_header, of_shebang
 from codesearch_assets.chunking.source import Source, decode, read
 from codesearch_assets.chunking.units import rows
 
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-CHUNKER_VERSION = 1  # raised whenever other chunks come out for the same bytes
+CHUNKER_VERSION = 2  # raised whenever other chunks come out for the same bytes
 
 _LONG_LINE = 5000
 _LONG_SHARE = 0.6
@@ -29,13 +39,16 @@ _GENERATED = re.compile(
 )
 
 
-def cut(data: bytes, path: str, language: str = "") -> FileChunks:
+def cut(data: bytes, path: str, language: str = "", without_grammar: str = "") -> FileChunks:
     """Cut a file into chunks. Never raises, whatever the bytes are.
 
     language: a name from `languages`, or "" to decide by the path and the first line.
+    without_grammar: the reason why the file is cut into windows even if its language has one.
     """
     seen = classify(path, len(data))
     language = language or seen.language or of_shebang(data) or "text"
+    if language == "c" and path.endswith(".h"):
+        language = of_header(data)
     skip = seen.skip or oversize(language, len(data))
     if skip:
         return _skipped(language, skip)
@@ -45,19 +58,69 @@ def cut(data: bytes, path: str, language: str = "") -> FileChunks:
     source = read(*decoded)
     if source.blank(0, len(source.lines)):
         return _skipped(language, "empty")
+    if language == NOTEBOOK and not without_grammar:
+        return _notebook(source)
     if _minified(source, language):
         return _skipped(language, "minified")
     generated = _generated("\n".join(source.stripped[:40])[:4000])
+    reason, chunks = _cut(source, language, without_grammar)
+    outcome = "windows" if reason else "parsed"
+    return FileChunks(language, outcome, reason, generated, chunks)
+
+
+def _cut(source: Source, language: str, without_grammar: str = "") -> tuple[str, tuple[Chunk, ...]]:
+    """The chunks of a file and, where it was cut into windows, why."""
     row = BY_NAME.get(language)
-    grammar = row.grammar if row else None
-    reason = "no grammar"
-    if grammar is not None:
-        outcome = _parsed(source, language, grammar)
+    patterns = row.patterns if row else ""
+    reason = without_grammar
+    if not reason and language in COMPONENTS:
+        return _component(source, language, patterns)
+    if not reason and row is not None and row.grammar is not None:
+        outcome = _parsed(source, language, row.grammar)
         if not isinstance(outcome, str):
-            return FileChunks(language, "parsed", "", generated, outcome)
+            return "", outcome
         reason = outcome
-    chunks = windows.cut(source, language, row.patterns if row else "")
-    return FileChunks(language, "windows", reason, generated, chunks)
+    return reason or "no grammar", windows.cut(source, language, patterns)
+
+
+def _component(source: Source, language: str, patterns: str) -> tuple[str, tuple[Chunk, ...]]:
+    """Scripts by their grammar, the rest in windows."""
+    chunks: list[Chunk] = []
+    reasons = []
+    for region in regions(source):
+        if region.grammar is not None:
+            outcome = _parsed(source, language, region.grammar, region)
+            if not isinstance(outcome, str):
+                chunks += outcome
+                continue
+            reasons.append(outcome)
+        chunks += windows.cut(source, language, patterns, region.lo, region.hi)
+    return next(iter(reasons), ""), tuple(chunks)
+
+
+def _notebook(source: Source) -> FileChunks:
+    """A notebook's cells as one script in its language, prose as comments, no outputs."""
+    try:
+        seen = notebook(source)
+    except Exception as error:  # see _parsed
+        seen = f"cutter failed: {type(error).__name__}"
+    if isinstance(seen, str):
+        if _minified(source, NOTEBOOK):
+            return _skipped(NOTEBOOK, "minified")
+        return FileChunks(NOTEBOOK, "windows", seen, False, windows.cut(source, NOTEBOOK, ""))
+    shown, language = seen
+    if shown.blank(0, len(shown.lines)):
+        return _skipped(NOTEBOOK, "empty")
+    reason, chunks = _cut(shown, language)
+    titled = tuple(_with_headings(chunk, shown) for chunk in chunks)
+    return FileChunks(NOTEBOOK, "windows" if reason else "parsed", reason, False, titled)
+
+
+def _with_headings(chunk: Chunk, source: Source) -> Chunk:
+    found = headings(source, chunk.start_line - 1, chunk.end_line)
+    sections = [Symbol(text, "section", line + 1, line + 1) for line, text in found]
+    symbols = sorted([*chunk.symbols, *sections], key=lambda one: one.start_line)
+    return replace(chunk, symbols=tuple(symbols)) if sections else chunk
 
 
 def _generated(head: str) -> bool:
@@ -76,17 +139,28 @@ def _minified(source: Source, language: str) -> bool:
     return dense and language in ("javascript", "css")
 
 
-def _parsed(source: Source, language: str, grammar: Grammar) -> tuple[Chunk, ...] | str:
-    """The chunks by grammar, or the reason why there are none."""
+def _parsed(
+    source: Source, language: str, grammar: Grammar, region: Region | None = None
+) -> tuple[Chunk, ...] | str:
+    """The chunks of a file or region by grammar, or the reason why there are none."""
+    lines, lo, hi = source.lines, 0, len(source.lines)
+    if region is not None:
+        lo, hi = region.lo, region.hi
+        lines = [""] * region.first + lines[region.first : region.last]
+    text = "\n".join(lines)
+    if source.partial:
+        text = without_magic(text)
+    if grammar.prepare is not None:
+        text = grammar.prepare(text)
     try:
         parse = parser(grammar.loader).parse
     except (ImportError, AttributeError, ValueError):
         return "grammar missing"
     try:
-        root = parse("\n".join(source.lines).encode("utf-8", "surrogatepass")).root_node
+        root = parse(text.encode("utf-8", "surrogatepass")).root_node
         if _broken(root, grammar):
             return "parse errors"
-        return Cutter(source, language, grammar).chunks(root)
+        return Cutter(source, language, grammar, lo, hi).chunks(root)
     except RecursionError:
         return "too deep"
     except Exception as error:  # one odd file must not end a run; the reason shows in the counts
@@ -104,7 +178,7 @@ def _broken(root: Node, grammar: Grammar) -> bool:
 def _sound_rows(node: Node, grammar: Grammar, depth: int = 4) -> int:
     """Rows of the whole statements below a node, looking into errors."""
     total = 0
-    for child in node.children:
+    for child in inlined(node.children, grammar):
         if child.type == "ERROR" and depth:
             total += _sound_rows(child, grammar, depth - 1)
         elif child.type in grammar.statements or child.type.endswith(_STATEMENT):

@@ -30,6 +30,8 @@ def plain(lines: list[str]) -> str:
     """Comment lines without their markers, rulers and directives of tools; "" for a licence."""
     kept = []
     for line in lines:
+        if line.startswith("#!/"):
+            continue
         text = _END.sub("", _MARKER.sub("", line, count=1)).rstrip()
         if not _DIRECTIVE.match(text.lstrip()) and not _RULE.match(text):
             kept.append(text)

@@ -7,21 +7,28 @@ exactly one. All sizes are effective lines (`Source.size`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from codesearch_assets.chunking import windows
-from codesearch_assets.chunking.chunk import Chunk, Symbol, content_hash
-from codesearch_assets.chunking.grammar import Definition, Grammar, definitions_of
+from codesearch_assets.chunking.chunk import Chunk, content_hash
+from codesearch_assets.chunking.grammar import (
+    SCOPE,
+    Definition,
+    Grammar,
+    definitions_of,
+    is_exported,
+    signature,
+)
 from codesearch_assets.chunking.source import Source
 from codesearch_assets.chunking.units import (
     Scope,
     Unit,
     doc_of,
+    members_are_methods,
     rows,
     siblings,
-    signature,
     symbols_of,
 )
 
@@ -32,6 +39,7 @@ SMALL = 50  # units below this are grouped with their neighbours,
 GROUP = 60  # up to this
 WHOLE_CLASS = 150
 WHOLE_FUNCTION = 200
+WHOLE_SECTION = 80
 PART = 120  # statements inside an over-long definition stay whole up to this
 CRUMB = 6  # what is smaller and defines nothing joins a neighbour
 _DEPTH = 40  # nested cuts; beyond, by lines
@@ -66,25 +74,48 @@ def _only(unit: Unit) -> Definition | None:
     return next((one for one in unit.definitions if one.body is not None), unit.definitions[0])
 
 
+def _field(unit: Unit) -> bool:
+    """Whether a member belongs to the beginning of its class."""
+    return unit.rank != "definition" or all(one.kind == "constant" for one in unit.definitions)
+
+
 @dataclass(slots=True)
 class Cutter:
-    """Cuts one file by its tree."""
+    """Cuts the lines [lo, hi) of one file by their tree."""
 
     source: Source
     language: str
     grammar: Grammar
+    lo: int
+    hi: int
 
     def chunks(self, root: Node) -> tuple[Chunk, ...]:
-        """The chunks of a whole file."""
+        """The chunks of these lines."""
         return tuple(self._chunk(draft) for draft in self._file(root) if self._filled(draft))
 
     def _file(self, root: Node) -> list[_Draft]:
-        lines = len(self.source.lines)
-        scope = Scope("module")
-        units = siblings(root.children, 0, lines, scope, self.grammar, self.source)
+        scope = Scope("module", separator=self.grammar.separator)
+        nodes = self._unguarded(root)
+        units = siblings(nodes, self.lo, self.hi, scope, self.grammar, self.source)
         if not units:
-            return self._by_lines(Unit(scope, 0, lines, lines - 1, "code"), scope)
+            return self._by_lines(Unit(scope, self.lo, self.hi, self.hi - 1, "code"), scope)
         return self._scope(units, scope, 0)
+
+    def _unguarded(self, root: Node) -> list[Node]:
+        """The nodes of a file, with what is in a guard round nearly all of it."""
+        nodes = root.children
+        if not self.grammar.guards:
+            return nodes
+        least = _DOMINANT * (self.hi - self.lo)
+        for _ in range(_DEPTH):
+            for at, node in enumerate(nodes):
+                first, last = rows(node)
+                if node.type in self.grammar.guards and last - first > least:
+                    nodes = [*nodes[:at], *node.children, *nodes[at + 1 :]]
+                    break
+            else:
+                break
+        return nodes
 
     def _filled(self, draft: _Draft) -> bool:
         """False for a draft of nothing but blank lines."""
@@ -97,7 +128,7 @@ class Cutter:
         """Drafts of one scope: large units cut, small ones grouped, crumbs joined."""
         drafts: list[_Draft] = []
         run: list[Unit] = []
-        for unit in units:
+        for unit in self._parted(units, scope):
             size = self._size([unit])
             if size < SMALL:
                 run.append(unit)
@@ -113,7 +144,17 @@ class Cutter:
         drafts += self._grouped(run, scope)
         return self._without_crumbs(drafts)
 
+    def _parted(self, units: list[Unit], scope: Scope) -> list[Unit]:
+        """The units, those taken apart again that are too long joined."""
+        out = []
+        for unit in units:
+            whole = not unit.parts or self._size([unit]) <= self._limit(unit, scope)
+            out += [unit] if whole else unit.parts
+        return out
+
     def _limit(self, unit: Unit, scope: Scope) -> int:
+        if any(one.kind == "section" for one in unit.definitions):
+            return WHOLE_SECTION
         if any(one.container for one in unit.definitions):
             return WHOLE_CLASS
         if scope.kind == "function" and not unit.definitions:
@@ -196,11 +237,12 @@ class Cutter:
         if one is None or not one.container:
             return self._scope(units, inner, depth + 1)
         first = 1
-        while first < len(units) and units[first].rank != "definition":
+        while first < len(units) and _field(units[first]):
             if first > 1 and self._size(units[: first + 1]) > GROUP:  # 1 is the docstring
                 break
             first += 1
-        header = self._fitting(_Draft(units[:first], inner, "header" if inner.owner else "module"))
+        kind = "section" if one.kind == "section" else "header" if inner.owner else "module"
+        header = self._fitting(_Draft(units[:first], inner, kind))
         return self._without_crumbs([*header, *self._scope(units[first:], inner, depth + 1)])
 
     def _fitting(self, draft: _Draft) -> list[_Draft]:
@@ -240,19 +282,24 @@ class Cutter:
 
     def _inner(self, unit: Unit, one: Definition | None, scope: Scope) -> Scope:
         """The scope inside a unit that is being cut."""
+        exported = scope.exported
         if one is not None:
             name = scope.name(one.name)
             kind = "module" if one.kind == "module" else "function"
-            if one.container and one.kind != "module":
-                kind = "container"
-            line = signature(one)
+            if one.container:
+                inside = members_are_methods(one, scope.kind == "container")
+                kind = "container" if inside else "module"
+            line = signature(one) if one.name or one.kind != SCOPE else unit.text
+            exported = exported and is_exported(one, self.grammar, scope.around)
         else:
             through = all(n.type in (*self.grammar.transparent, "ERROR") for n in unit.nodes)
             name, kind = scope.prefix, scope.kind if through else "function"
             line = unit.text[:200]
         header = "\n".join(part for part in (scope.header, line) if part)
         owner = name if one is not None else scope.owner
-        return Scope(kind, name, owner, header, scope.header)
+        around = one or scope.around
+        joint = self.grammar.separator
+        return Scope(kind, name, owner, header, scope.header, joint, around, exported)
 
     def _by_lines(self, unit: Unit, scope: Scope, hi: int = 0) -> list[_Draft]:
         """Cut what has no structure at blank and little indented lines."""
@@ -277,7 +324,8 @@ class Cutter:
             kind=kind,
             symbol=symbol,
             symbols=tuple(
-                Symbol(s.name, s.kind, s.start_line, min(s.end_line, hi)) for s in symbols
+                replace(s, end_line=source.trim(s.start_line - 1, min(s.end_line, hi))[1])
+                for s in symbols
             ),
             header=header,
             doc=doc_of(documented, self.grammar, source) or doc_of(units[0], self.grammar, source),
@@ -285,8 +333,8 @@ class Cutter:
             end_line=hi,
             start_byte=source.starts[lo],
             end_byte=source.ends[hi - 1],
-            text="\n".join(source.lines[lo:hi]),
-            content_hash=content_hash(self.language, header, "\n".join(source.stripped[lo:hi])),
+            text=source.text(lo, hi),
+            content_hash=content_hash(self.language, header, source.stripped_text(lo, hi)),
         )
 
     def _kind(self, draft: _Draft) -> tuple[str, str]:
@@ -295,7 +343,11 @@ class Cutter:
         if draft.kind:
             return draft.kind, scope.owner
         defining = [unit for unit in draft.units if unit.definitions and not unit.head]
-        names = {unit.qualified(one): one.kind for unit in defining for one in unit.definitions}
+        names = {
+            unit.qualified(one): one.kind or "group"
+            for unit in defining
+            for one in unit.definitions
+        }
         named = sum(self._size([unit]) for unit in defining)
         headed = any(unit.head for unit in draft.units)
         mostly = not headed and named * 2 >= self._size(draft.units)
@@ -304,6 +356,8 @@ class Cutter:
             return kind, name or scope.owner
         if scope.kind == "function" or (not names and scope.owner):
             return "part", scope.owner
+        if names and set(names.values()) == {"section"}:
+            return "section", scope.owner
         if set(names.values()) <= {"constant"} and not headed:
             return ("constant" if names and mostly else "module"), scope.owner
         return "group", scope.owner

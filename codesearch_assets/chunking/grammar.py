@@ -6,14 +6,19 @@ a Go receiver) is a `reader`: a function from one node to the definitions it mak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser
+
+# The kind of what qualifies the definitions in it but defines nothing itself (Rust's `impl`).
+SCOPE = ""
+LAST = "*"  # as a wrapper's field: its last named child
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,8 @@ class Definition:
 
     name: relative to the scope it stands in. node: what its lines are taken from. body: the node
     with its members or statements, None if there is none. container: its members are definitions.
+    open: its members can be used wherever it can (an interface). exported: what the reader knows
+    of it; None: by the row's `Visibility`.
     """
 
     name: str
@@ -29,9 +36,26 @@ class Definition:
     node: Node
     body: Node | None = None
     container: bool = False
+    open: bool = False
+    exported: bool | None = None
 
 
 Reader = Callable[["Node", bool], "list[Definition] | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Visibility:
+    """Regular expressions that tell, of signature and name, whether others can use a definition.
+
+    An empty one says nothing. members: they need the words themselves; else a member can be used
+    where its class can, unless hidden.
+    """
+
+    exported: str = ""
+    hidden: str = ""
+    exported_name: str = ""
+    hidden_name: str = ""
+    members: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +64,15 @@ class Grammar:
 
     loader: "module:function" that returns the language, imported when first needed.
     definitions: type -> kind. containers: definitions whose members are definitions.
-    wrappers: type -> fields, one of which holds the definition (decorators, export).
+    wrappers: type -> fields, one of which holds the definition (decorators, export); see `LAST`.
     transparent: statements whose inner definitions belong to the scope around them.
-    annotations: siblings that belong to the next definition whatever lies between.
+    inlined: nodes whose children take their place among their siblings.
+    guards: the same, but only for one that holds most of a file.
+    annotations: siblings that belong to the next definition whatever lies between, if `annotates`
+    says so of the node. doc_of: the doc text in one of them, or "".
+    name_fields, name_types, body_fields, body_types: the first such field or child is it.
+    separator: between the parts of a qualified name; "" leaves names as they are.
+    prepare: rewrites the text before it is parsed; no line may be added, removed or moved.
     reader: asked before the tables for the node types in `reads`, with the node and whether it
     stands in a container; None from it means: ask the tables.
     """
@@ -52,12 +82,21 @@ class Grammar:
     containers: frozenset[str] = frozenset()
     wrappers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     transparent: frozenset[str] = frozenset()
+    inlined: frozenset[str] = frozenset()
+    guards: frozenset[str] = frozenset()
     comments: frozenset[str] = frozenset({"comment"})
     annotations: frozenset[str] = frozenset()
+    annotates: Callable[[Node], bool] | None = None
+    doc_of: Callable[[Node], str] | None = None
     imports: frozenset[str] = frozenset()
     name_fields: tuple[str, ...] = ("name",)
+    name_types: frozenset[str] = frozenset()
     body_fields: tuple[str, ...] = ("body",)
+    body_types: frozenset[str] = frozenset()
+    separator: str = "."
     docstrings: bool = False
+    visibility: Visibility | None = None
+    prepare: Callable[[str], str] | None = None
     reads: frozenset[str] = frozenset()
     reader: Reader | None = None
     defining: frozenset[str] = field(init=False)  # every type that can hold a definition
@@ -92,9 +131,25 @@ def first_field(node: Node, names: tuple[str, ...]) -> Node | None:
     return None
 
 
+def first_of(node: Node, types: frozenset[str]) -> Node | None:
+    """The first named child of one of the types."""
+    if not types:
+        return None
+    return next((child for child in node.named_children if child.type in types), None)
+
+
 def first_named(node: Node) -> Node | None:
     """The first named child (asking for one that is not there raises)."""
     return node.named_child(0) if node.named_child_count else None
+
+
+def inlined(nodes: Iterable[Node], grammar: Grammar) -> Iterator[Node]:
+    """The nodes, those of an inlined type replaced by their children."""
+    for node in nodes:
+        if node.type in grammar.inlined:
+            yield from inlined(node.children, grammar)
+        else:
+            yield node
 
 
 def definitions_of(node: Node, grammar: Grammar, in_container: bool) -> list[Definition]:
@@ -103,17 +158,20 @@ def definitions_of(node: Node, grammar: Grammar, in_container: bool) -> list[Def
         return []
     outer = node
     while fields := grammar.wrappers.get(node.type):
-        inner = first_field(node, fields)
+        inner = _wrapped(node, fields)
         if inner is None:
             break
         node = inner
     found = _read(node, grammar, in_container)
-    if outer is node or not found:
-        return found
-    if len(found) == 1:
-        one = found[0]
-        return [Definition(one.name, one.kind, outer, one.body, one.container)]
+    if outer is not node and len(found) == 1:
+        return [replace(found[0], node=outer)]
     return found
+
+
+def _wrapped(node: Node, fields: tuple[str, ...]) -> Node | None:
+    if fields == (LAST,):
+        return node.named_child(node.named_child_count - 1) if node.named_child_count else None
+    return first_field(node, fields)
 
 
 def _read(node: Node, grammar: Grammar, in_container: bool) -> list[Definition]:
@@ -124,8 +182,60 @@ def _read(node: Node, grammar: Grammar, in_container: bool) -> list[Definition]:
     kind = grammar.definitions.get(node.type)
     if kind is None:
         return []
-    name = text_of(first_field(node, grammar.name_fields)).strip("'\"") or "default"
+    named = first_field(node, grammar.name_fields) or first_of(node, grammar.name_types)
+    name = " ".join(text_of(named).strip("'\"").split()) or "default"
     if kind == "function" and in_container:
         kind = "method"
-    body = first_field(node, grammar.body_fields)
-    return [Definition(name, kind, node, body, node.type in grammar.containers)]
+    body = first_field(node, grammar.body_fields) or first_of(node, grammar.body_types)
+    container = node.type in grammar.containers
+    return [Definition(name, kind, node, body, container, kind == "interface")]
+
+
+def is_exported(one: Definition, grammar: Grammar, around: Definition | None) -> bool:
+    """Whether a definition can be used outside, as far as it and the one around it can say."""
+    if one.exported is not None:
+        return one.exported
+    rule = grammar.visibility
+    if rule is None or one.kind == SCOPE:
+        return True
+    name = one.name.rpartition(".")[2]
+    if rule.exported_name or rule.hidden_name:
+        hidden = bool(rule.hidden_name and re.search(rule.hidden_name, name))
+        return not hidden and bool(re.search(rule.exported_name, name))
+    line = signature(one)
+    if rule.hidden and re.search(rule.hidden, line):
+        return False
+    if around is not None and (around.open or not rule.members):
+        return True
+    return bool(re.search(rule.exported, line))
+
+
+_NOT_SIGNATURE = frozenset(
+    """decorator comment line_comment block_comment attribute_list attribute_item annotation
+    marker_annotation attribute""".split()
+)
+
+
+def signature(one: Definition) -> str:
+    """The text of a definition up to its body, on one line, without decorators."""
+    node, body = one.node, one.body
+    while node.type == "decorated_definition" and node.named_child_count:
+        node = node.named_children[-1]
+    start = _signature_start(node)
+    text = node.text or b""
+    stop = body.start_byte if body is not None and body.start_byte > start else node.end_byte
+    cut = text[start - node.start_byte : stop - node.start_byte].decode("utf-8", "replace")
+    if body == node:  # a section is its own body: its heading is all that stands for it
+        cut = cut.partition("\n")[0]
+    return " ".join(cut.split())[:400].rstrip(" {")
+
+
+def _signature_start(node: Node) -> int:
+    for child in node.children:
+        if child.type == "modifiers" and child.child_count:
+            start = _signature_start(child)
+            if start < child.end_byte:
+                return start
+        elif child.type not in _NOT_SIGNATURE:
+            return child.start_byte
+    return node.end_byte if node.type == "modifiers" else node.start_byte

@@ -9,7 +9,20 @@ from dataclasses import dataclass
 from functools import cache
 
 from codesearch_assets.chunking.grammar import Grammar
-from codesearch_assets.chunking.grammars import GO, JAVASCRIPT, PYTHON, TSX, TYPESCRIPT
+from codesearch_assets.chunking.grammars.c_family import CPP, C
+from codesearch_assets.chunking.grammars.csharp import CSHARP
+from codesearch_assets.chunking.grammars.data import JSON, TOML, YAML
+from codesearch_assets.chunking.grammars.functional import ELIXIR, HASKELL
+from codesearch_assets.chunking.grammars.go import GO
+from codesearch_assets.chunking.grammars.javascript import JAVASCRIPT, TSX, TYPESCRIPT
+from codesearch_assets.chunking.grammars.jvm import JAVA, KOTLIN, SCALA
+from codesearch_assets.chunking.grammars.markup import CSS, HTML, MARKDOWN
+from codesearch_assets.chunking.grammars.python import PYTHON
+from codesearch_assets.chunking.grammars.rust import RUST
+from codesearch_assets.chunking.grammars.scripts import BASH, LUA, PHP, RUBY
+from codesearch_assets.chunking.grammars.sql import SQL
+from codesearch_assets.chunking.grammars.swift import SWIFT
+from codesearch_assets.chunking.grammars.zig import ZIG
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,34 +66,36 @@ LANGUAGES = (
     ),
     Language("tsx", "tsx", "", "", "keyword type arrow", grammar=TSX),
     Language("go", "go", "", "", "keyword type", grammar=GO),
-    Language("rust", "rs", "", "rust-script", "keyword type impl macro_rules"),
-    Language("java", "java", "", "", "type method"),
-    Language("kotlin", "kt kts", "", "kotlin", "keyword type"),
-    Language("scala", "scala sc sbt", "", "scala", "keyword type"),
+    Language("rust", "rs", "", "rust-script", "keyword type impl macro_rules", grammar=RUST),
+    Language("java", "java", "", "", "type method", grammar=JAVA),
+    Language("kotlin", "kt kts", "", "kotlin", "keyword type", grammar=KOTLIN),
+    Language("scala", "scala sc sbt", "", "scala", "keyword type", grammar=SCALA),
     Language("groovy", "groovy gradle gvy", "jenkinsfile", "groovy", "keyword type method"),
-    Language("c", "c h", "", "", "c_function method type typedef define"),
+    Language("c", "c h", "", "", "c_function method type typedef define", grammar=C),
     Language(
         "cpp",
         "cc cpp cxx c++ hh hpp hxx h++ ipp inl tcc cu cuh",
         "",
         "",
         "c_function method type typedef define",
+        grammar=CPP,
     ),
     Language("objective-c", "m mm", "", "", "c_function type objc define"),
-    Language("csharp", "cs csx", "", "", "type method"),
+    Language("csharp", "cs csx", "", "", "type method", grammar=CSHARP),
     Language("fsharp", "fs fsi fsx", "", "", "let type"),
-    Language("swift", "swift", "", "swift", "keyword type swift_init"),
+    Language("swift", "swift", "", "swift", "keyword type swift_init", grammar=SWIFT),
     Language("dart", "dart", "", "dart", "c_function method type"),
-    Language("php", "php phtml php8", "", "php", "keyword type"),
+    Language("php", "php phtml php8", "", "php", "keyword type", grammar=PHP),
     Language(
         "ruby",
         "rb rake gemspec ru podspec",
         "rakefile gemfile podfile vagrantfile brewfile",
         "ruby",
         "keyword type",
+        grammar=RUBY,
     ),
     Language("perl", "pl pm t", "", "perl", "keyword perl"),
-    Language("lua", "lua", "", "lua luajit", "keyword lua"),
+    Language("lua", "lua", "", "lua luajit", "keyword lua", grammar=LUA),
     Language("r", "r", ".rprofile", "Rscript", "r"),
     Language("julia", "jl", "", "julia", "keyword type"),
     Language(
@@ -89,19 +104,21 @@ LANGUAGES = (
         ".bashrc .zshrc .profile .bash_profile",
         "sh bash zsh ksh dash ash bats",
         "shell",
+        grammar=BASH,
     ),
     Language("fish", "fish", "", "fish", "keyword"),
     Language("powershell", "ps1 psm1 psd1", "", "pwsh", "keyword type"),
     Language("batch", "bat cmd", "", "", ""),
-    Language("haskell", "hs hsc lhs", "", "runhaskell stack", "haskell haskell_type"),
+    Language("haskell", "hs hsc", "", "runhaskell stack", "haskell haskell_type", grammar=HASKELL),
+    Language("literate-haskell", "lhs", "", "", "haskell haskell_type"),
     Language("elm", "elm", "", "", "haskell haskell_type"),
     Language("purescript", "purs", "", "", "haskell haskell_type"),
     Language("ocaml", "ml mli", "", "ocaml", "let type"),
-    Language("elixir", "ex exs", "", "elixir", "keyword type exunit"),
+    Language("elixir", "ex exs", "", "elixir", "keyword type exunit", grammar=ELIXIR),
     Language("erlang", "erl hrl", "", "escript", "erlang"),
     Language("clojure", "clj cljs cljc edn", "", "clojure bb", "lisp"),
     Language("lisp", "lisp lsp cl el scm ss rkt", "", "guile sbcl racket", "lisp"),
-    Language("zig", "zig", "", "", "keyword zig"),
+    Language("zig", "zig", "", "", "keyword zig", grammar=ZIG),
     Language("nim", "nim nims", "", "nim", "keyword"),
     Language("crystal", "cr", "", "crystal", "keyword type"),
     Language("d", "d", "", "", "c_function method type"),
@@ -116,7 +133,7 @@ LANGUAGES = (
     Language("assembly", "asm s", "", "", "label"),
     Language("cuda", "", "", "", "c_function method type"),
     Language("glsl", "glsl vert frag comp hlsl wgsl metal", "", "", "c_function type keyword"),
-    Language("sql", "sql psql ddl", "", "", "sql"),
+    Language("sql", "sql psql ddl", "", "", "sql", grammar=SQL),
     Language("graphql", "graphql gql graphqls", "", "", "type graphql"),
     Language("protobuf", "proto", "", "", "type proto"),
     Language("thrift", "thrift", "", "", "type proto"),
@@ -140,19 +157,23 @@ LANGUAGES = (
     Language("vue", "vue", "", "", "keyword type arrow"),
     Language("svelte", "svelte", "", "", "keyword type arrow"),
     Language("astro", "astro", "", "", "keyword type arrow"),
-    Language("html", "html htm xhtml", data=True),
+    Language("html", "html htm xhtml", data=True, grammar=HTML),
     Language(
         "template", "j2 jinja jinja2 hbs handlebars mustache ejs erb twig tmpl liquid haml pug"
     ),
-    Language("css", "css", data=True),
+    Language("css", "css", data=True, grammar=CSS),
     Language("scss", "scss sass less styl", data=True),
     Language(
-        "json", "json jsonc json5 geojson webmanifest", ".babelrc .eslintrc .prettierrc", data=True
+        "json",
+        "json jsonc json5 geojson webmanifest",
+        ".babelrc .eslintrc .prettierrc",
+        data=True,
+        grammar=JSON,
     ),
     Language("jsonl", "jsonl ndjson", data=True),
-    Language("notebook", "ipynb", data=True),
-    Language("yaml", "yaml yml", ".clang-format .clang-tidy", data=True),
-    Language("toml", "toml", data=True, patterns="ini"),
+    Language("notebook", "ipynb"),
+    Language("yaml", "yaml yml", ".clang-format .clang-tidy", data=True, grammar=YAML),
+    Language("toml", "toml", data=True, patterns="ini", grammar=TOML),
     Language(
         "ini",
         "ini cfg conf properties env editorconfig",
@@ -170,7 +191,9 @@ LANGUAGES = (
     Language("diff", "diff patch", data=True),
     Language("text", "txt text log", data=True),
     Language("ignore", "", ".gitignore .dockerignore .npmignore .eslintignore .prettierignore"),
-    Language("markdown", "md markdown mdx mkd qmd rmd", prose=True, patterns="heading"),
+    Language(
+        "markdown", "md markdown mdx mkd qmd rmd", prose=True, patterns="heading", grammar=MARKDOWN
+    ),
     Language("restructuredtext", "rst", prose=True),
     Language("asciidoc", "adoc asciidoc", prose=True, patterns="heading"),
     Language("org", "org", prose=True, patterns="heading"),
@@ -183,6 +206,12 @@ _BY_FILENAME = {f: row for row in LANGUAGES for f in row.filenames.split()}
 _BY_SHEBANG = {s: row for row in LANGUAGES for s in row.shebangs.split()}
 _SHEBANG = re.compile(rb"#!\s*(?:\S*/)?(?:env\s+(?:-S\s+)?(?:\w+=\S*\s+)*)?(?:\S*/)?([\w.+-]+)")
 _VERSION = re.compile(r"[\d.]+$")
+_CPP_HEADER = re.compile(
+    rb"^[ \t]*(?:class[ \t]+\w|namespace\b|template[ \t]*<|using[ \t]+namespace\b"
+    rb"|(?:public|private|protected)[ \t]*:)",
+    re.MULTILINE,
+)
+_OBJECTIVE_C_HEADER = re.compile(rb"^@(?:interface|protocol|class|import)\b", re.MULTILINE)
 BINARY = "binary"
 
 
@@ -214,6 +243,13 @@ def of_shebang(data: bytes) -> str:
     program = found.group(1).decode("ascii", "replace")
     row = _BY_SHEBANG.get(program) or _BY_SHEBANG.get(_VERSION.sub("", program))
     return row.name if row else ""
+
+
+def of_header(data: bytes) -> str:
+    """Which language of C's family a .h file is written in."""
+    if _OBJECTIVE_C_HEADER.search(data):
+        return "objective-c"
+    return "cpp" if _CPP_HEADER.search(data) else "c"
 
 
 def _identified(name: str, extension: str) -> str:

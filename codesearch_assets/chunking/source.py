@@ -1,5 +1,7 @@
 """A decoded file as lines, with where each line lies in the bytes and how much it weighs."""
 
+from __future__ import annotations
+
 import codecs
 from dataclasses import dataclass
 from itertools import accumulate
@@ -17,6 +19,7 @@ class Source:
 
     lines: without line ends. stripped: the same without trailing blanks.
     starts, ends: byte offsets of each line in the file, line end excluded.
+    partial: only some lines are shown, and blank ones between them mean nothing.
     """
 
     lines: list[str]
@@ -25,11 +28,29 @@ class Source:
     ends: list[int]
     _filled: list[int]
     _chars: list[int]
+    partial: bool = False
 
     def size(self, lo: int, hi: int) -> float:
         """Effective lines: non-blank lines, or more where they are long."""
         filled = self._filled[hi] - self._filled[lo]
         return max(filled, (self._chars[hi] - self._chars[lo]) / CHARS_PER_LINE)
+
+    def text(self, lo: int, hi: int) -> str:
+        """The lines as they are shown."""
+        return "\n".join(self._shown(self.lines[lo:hi]))
+
+    def stripped_text(self, lo: int, hi: int) -> str:
+        """The same without trailing blanks: what is hashed."""
+        return "\n".join(self._shown(self.stripped[lo:hi]))
+
+    def _shown(self, lines: list[str]) -> list[str]:
+        if not self.partial:
+            return lines
+        return [line for before, line in zip(["x", *lines], lines, strict=False) if line or before]
+
+    def showing(self, lines: list[str]) -> Source:
+        """The same file with other words in its lines; runs of blank ones are cut short."""
+        return _measured(lines, self.starts, self.ends, partial=True)
 
     @property
     def chars(self) -> int:
@@ -94,7 +115,13 @@ def read(text: str, encoding: str, mark: int) -> Source:
             if line.endswith("\r"):
                 raw[number] = line[:-1]
                 ends[number] -= width
-    stripped = [line.rstrip() for line in raw]
+    return _measured(raw, starts, ends)
+
+
+def _measured(
+    lines: list[str], starts: list[int], ends: list[int], partial: bool = False
+) -> Source:
+    stripped = [line.rstrip() for line in lines]
     filled = list(accumulate((1 if line else 0 for line in stripped), initial=0))
     chars = list(accumulate(map(len, stripped), initial=0))
-    return Source(raw, stripped, starts, ends, filled, chars)
+    return Source(lines, stripped, starts, ends, filled, chars, partial)

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 from codesearch_assets.chunking import comments
 from codesearch_assets.chunking.chunk import Symbol
 from codesearch_assets.chunking.grammar import (
+    SCOPE,
     Definition,
     Grammar,
     definitions_of,
     first_named,
+    inlined,
+    is_exported,
     text_of,
 )
 from codesearch_assets.chunking.source import Source
@@ -31,6 +34,7 @@ class Scope:
     kind: "module", "container" (members are definitions) or "function" (statements).
     prefix: qualifies names. owner: the qualified name of the definition that is being cut.
     header: signatures of a piece inside; outer: the same without the innermost.
+    around: the definition that it is the inside of; exported: whether others can use that one.
     """
 
     kind: str
@@ -38,10 +42,20 @@ class Scope:
     owner: str = ""
     header: str = ""
     outer: str = ""
+    separator: str = "."
+    around: Definition | None = None
+    exported: bool = True
 
     def name(self, relative: str) -> str:
         """The qualified name of a definition in this scope."""
-        return ".".join(part for part in (self.prefix, relative) if part)
+        return qualified(self.prefix, relative, self.separator)
+
+
+def qualified(prefix: str, name: str, separator: str) -> str:
+    """``Router.resolve``; the name as it is where the separator is empty."""
+    if not separator:
+        return name or prefix
+    return separator.join(part for part in (prefix, name) if part)
 
 
 @dataclass(slots=True)
@@ -49,7 +63,8 @@ class Unit:
     """Lines [lo, hi) of one statement or definition with its comments; `last` is its last row.
 
     head: the signature of the definition that the scope is the inside of.
-    lead: rows of comments directly above, as (first, last).
+    lead: rows of comments directly above, as (first, last); attributes: nodes in between.
+    parts: the units that were joined into this one, if any.
     """
 
     scope: Scope
@@ -62,11 +77,13 @@ class Unit:
     lead: list[tuple[int, int]] = field(default_factory=list)
     head: bool = False
     text: str = ""
+    attributes: list[Node] = field(default_factory=list)
+    parts: list[Unit] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         """What the cuts are chosen by: a name, never a body."""
-        return self.qualified(self.definitions[0]) if self.definitions else self.text
+        return (self.qualified(self.definitions[0]) if self.definitions else "") or self.text
 
     def qualified(self, one: Definition) -> str:
         """The qualified name of one of the unit's definitions; a head's are qualified already."""
@@ -95,15 +112,15 @@ def siblings(
 ) -> list[Unit]:  # fmt: skip
     """The nodes of one scope as units that cover the lines [lo, hi) exactly."""
     builder = _Builder(scope, grammar, source, [head] if head else [])
-    for node in nodes:
+    for node in inlined(nodes, grammar):
         builder.add(node)
     builder.flush()
-    units = _glued(builder.units)
+    units = builder.units
     for one, following in pairwise(units):
         one.hi = following.lo
     if units:
         units[0].lo, units[-1].hi = lo, hi
-    return units
+    return _glued(units)
 
 
 @dataclass(slots=True)
@@ -127,11 +144,14 @@ class _Builder:
             if self.lead and not self.sticky and first > rows(self.lead[-1])[1] + 1:
                 self.flush()
             self.lead.append(node)
-        elif kind in self.grammar.annotations:
+        elif kind in self.grammar.annotations and self._annotates(node):
             self.lead.append(node)
             self.sticky = True
         else:
             self._statement(node, first, last)
+
+    def _annotates(self, node: Node) -> bool:
+        return self.grammar.annotates is None or self.grammar.annotates(node)
 
     def flush(self) -> None:
         """Comments that precede nothing become a unit of their own."""
@@ -162,6 +182,7 @@ class _Builder:
         start = rows(self.lead[0])[0] if self.lead else first
         unit = Unit(self.scope, start, last + 1, last, rank, [node], definitions)
         unit.lead = [rows(one) for one in self.lead if one.type in self.grammar.comments]
+        unit.attributes = [one for one in self.lead if one.type in self.grammar.annotations]
         unit.text = self.source.stripped[first].strip()
         self.units.append(unit)
         self.lead, self.sticky = [], False
@@ -169,7 +190,7 @@ class _Builder:
     def _definitions(self, node: Node) -> list[Definition]:
         found = found_in(node, self.grammar, self.scope.kind == "container")
         if self.scope.kind == "function":  # its variables are nobody else's business
-            return [one for one in found if one.kind != "constant"]
+            return [one for one in found if one.kind not in ("constant", "section")]
         return found
 
 
@@ -198,9 +219,11 @@ def _glued(units: list[Unit]) -> list[Unit]:
         if before is None or not same or not _belongs(before, unit):
             out.append(unit)
             continue
+        before.parts = before.parts or [replace(before)]
+        before.parts.append(unit)
         before.last, before.hi = unit.last, unit.hi
-        before.nodes += unit.nodes
-        before.definitions += unit.definitions
+        before.nodes = before.nodes + unit.nodes
+        before.definitions = before.definitions + unit.definitions
         before.lead = before.lead or unit.lead
     return out
 
@@ -208,27 +231,46 @@ def _glued(units: list[Unit]) -> list[Unit]:
 def _belongs(before: Unit, unit: Unit) -> bool:
     if unit.rank == "import":
         return True
-    return unit.rank == "definition" and before.name == unit.name
+    if unit.rank != "definition" or before.name != unit.name:
+        return False
+    return not any(one.container for one in before.definitions + unit.definitions)
 
 
 def symbols_of(unit: Unit, grammar: Grammar) -> list[Symbol]:
     """The definitions of a unit and the members of its containers, by lines."""
     out: list[Symbol] = []
-    prefix = "" if unit.head else unit.scope.prefix
-    pending = [(prefix, one, 0) for one in reversed(unit.definitions)]
+    scope = unit.scope
+    outside = (scope.around, scope.exported, scope.kind == "container")
+    prefix = "" if unit.head else scope.prefix
+    pending = [(prefix, one, outside, 0) for one in unit.definitions]
+    pending.reverse()
     while pending:
-        prefix, one, depth = pending.pop()
-        name = ".".join(part for part in (prefix, one.name) if part)
-        first, last = rows(one.node)
-        if one.name:
+        prefix, one, (around, exported, inside), depth = pending.pop()
+        name = qualified(prefix, one.name, grammar.separator)
+        exported = exported and is_exported(one, grammar, around)
+        if one.name and one.kind != SCOPE:
+            first, last = rows(one.node)
             if out and out[-1].name == name:  # overloads are one definition
                 first = out.pop().start_line - 1
-            out.append(Symbol(name, one.kind, first + 1, last + 1))
+            out.append(Symbol(name, one.kind, first + 1, last + 1, exported))
         if one.container and one.body is not None and depth < _MEMBER_DEPTH and not unit.head:
-            inside = one.kind != "module"
-            members = [m for n in one.body.named_children for m in found_in(n, grammar, inside)]
-            pending += [(name, member, depth + 1) for member in reversed(members)]
+            inside = members_are_methods(one, inside)
+            members = _members(one.body, grammar, inside)
+            here = (one, exported, inside)
+            pending += [(name, member, here, depth + 1) for member in reversed(members)]
     return out
+
+
+def members_are_methods(one: Definition, inside: bool) -> bool:
+    """Whether what stands in a container is its members; a nameless one is like what it is in."""
+    if one.kind == SCOPE and not one.name:
+        return inside
+    return one.kind != "module"
+
+
+def _members(body: Node, grammar: Grammar, inside: bool) -> list[Definition]:
+    nodes = inlined(body.named_children, grammar)
+    return [member for node in nodes for member in found_in(node, grammar, inside)]
 
 
 def doc_of(unit: Unit, grammar: Grammar, source: Source) -> str:
@@ -242,21 +284,9 @@ def doc_of(unit: Unit, grammar: Grammar, source: Source) -> str:
                 return comments.docstring(text_of(first))
     if unit.rank == "import":
         return ""
+    if grammar.doc_of is not None:
+        said = next(filter(None, map(grammar.doc_of, unit.attributes)), "")
+        if said:
+            return said
     lines = [line for lo, hi in unit.lead for line in source.stripped[lo : hi + 1]]
     return comments.plain(lines)
-
-
-def signature(one: Definition) -> str:
-    """The text of a definition up to its body, on one line, without decorators."""
-    node, body = one.node, one.body
-    while node.type == "decorated_definition" and node.named_child_count:
-        node = node.named_children[-1]
-    start = node.start_byte
-    for child in node.children:
-        if child.type not in ("decorator", "comment"):
-            start = child.start_byte
-            break
-    text = node.text or b""
-    stop = body.start_byte if body is not None and body.start_byte > start else node.end_byte
-    cut = text[start - node.start_byte : stop - node.start_byte].decode("utf-8", "replace")
-    return " ".join(cut.split())[:400].rstrip(" {")

@@ -69,14 +69,21 @@ class _Open:
     last: int = -1
 
 
-def cut(source: Source, language: str, patterns: str) -> tuple[Chunk, ...]:
-    """The file as windows, with the definitions that the pattern rows find in it."""
-    found = find(source.stripped, patterns) if patterns else []
+def cut(
+    source: Source, language: str, patterns: str, lo: int = 0, hi: int | None = None
+) -> tuple[Chunk, ...]:
+    """The lines [lo, hi) as windows, with the definitions that the pattern rows find in them."""
+    hi = len(source.lines) if hi is None else hi
+    found = [one for one in _found(source, patterns) if lo <= one.line < hi]
     first = {one.line: _first_line(source, one) for one in found}
     opened, enclosing = _scopes(source, found, first)
     starts = {first[one.line]: one.indent for one in found}
-    ranges = bounds(source, 0, len(source.lines), starts)
+    ranges = bounds(source, lo, hi, starts)
     return tuple(_chunk(source, language, lo, hi, opened, enclosing) for lo, hi in ranges)
+
+
+def _found(source: Source, patterns: str) -> list[Found]:
+    return find(source.stripped, patterns) if patterns else []
 
 
 def _first_line(source: Source, found: Found) -> int:
@@ -181,8 +188,8 @@ def _chunk(
         end_line=hi,
         start_byte=source.starts[lo],
         end_byte=source.ends[hi - 1],
-        text="\n".join(source.lines[lo:hi]),
-        content_hash=content_hash(language, header, "\n".join(source.stripped[lo:hi])),
+        text=source.text(lo, hi),
+        content_hash=content_hash(language, header, source.stripped_text(lo, hi)),
     )
 
 

@@ -130,7 +130,8 @@ def _parameters(code: str, own: str, piece: Piece) -> list[str]:
 
 def _arguments(code: str) -> list[str]:
     """`a: T, b = f(x)) {…` -> [`a: T`, ` b = f(x)`]; nothing when the bracket never closes."""
-    parts, depth, start = [], 0, 0
+    parts: list[str] = []
+    depth = start = 0
     for at, character in enumerate(code):
         if character in "([{":
             depth += 1
@@ -150,4 +151,5 @@ def _mentioned(text: str) -> list[str]:
 
 
 def _bounded(text: str) -> str:
+    text = " ".join(text.split())  # a name may hold any character, line separators too
     return text if len(text) <= LONGEST else text[: LONGEST - 1].rsplit(" ", 1)[0] + "…"

@@ -1,4 +1,4 @@
-"""The grammars, one row each, with the readers for what a table cannot say."""
+"""JavaScript, TypeScript and TSX."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from codesearch_assets.chunking.grammar import (
     Definition,
     Grammar,
+    Visibility,
     first_field,
     first_named,
     text_of,
@@ -15,44 +16,6 @@ from codesearch_assets.chunking.grammar import (
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-
-def _read_python(node: Node, in_container: bool) -> list[Definition] | None:
-    if node.type == "type_alias_statement":
-        return [Definition(text_of(node.child_by_field_name("left")), "type", node)]
-    if node.type != "expression_statement":
-        return None
-    assignment = first_named(node)
-    if in_container or assignment is None or assignment.type != "assignment":
-        return []
-    left = assignment.child_by_field_name("left")
-    if left is None or left.type != "identifier":
-        return []
-    value = assignment.child_by_field_name("right")
-    return [Definition(text_of(left), "constant", node, value)]
-
-
-PYTHON = Grammar(
-    loader="tree_sitter_python:language",
-    definitions={"function_definition": "function", "class_definition": "class"},
-    containers=frozenset({"class_definition"}),
-    wrappers={"decorated_definition": ("definition",)},
-    transparent=frozenset(
-        {
-            "if_statement",
-            "elif_clause",
-            "else_clause",
-            "try_statement",
-            "except_clause",
-            "finally_clause",
-            "with_statement",
-            "block",
-        }
-    ),
-    imports=frozenset({"import_statement", "import_from_statement", "future_import_statement"}),
-    docstrings=True,
-    reads=frozenset({"expression_statement", "type_alias_statement"}),
-    reader=_read_python,
-)
 
 _JS_FUNCTIONS = frozenset(
     {"arrow_function", "function_expression", "generator_function", "function"}
@@ -191,6 +154,9 @@ _JS_DEFINITIONS = {
 _JS_TRANSPARENT = frozenset(
     {"if_statement", "else_clause", "try_statement", "statement_block", "labeled_statement"}
 )
+_JS_VISIBILITY = Visibility(
+    exported=r"^export\b|\bexports\b", hidden=r"^(?:static )?(?:#|private\b|protected\b)"
+)
 
 JAVASCRIPT = Grammar(
     loader="tree_sitter_javascript:language",
@@ -201,6 +167,7 @@ JAVASCRIPT = Grammar(
     comments=frozenset({"comment", "html_comment", "hash_bang_line"}),
     annotations=frozenset({"decorator"}),
     imports=frozenset({"import_statement"}),
+    visibility=_JS_VISIBILITY,
     reads=_JS_READS,
     reader=_read_javascript,
 )
@@ -236,6 +203,7 @@ def _typescript(function: str) -> Grammar:
         annotations=JAVASCRIPT.annotations,
         imports=frozenset({"import_statement", "import_alias"}),
         body_fields=("body", "value"),
+        visibility=_JS_VISIBILITY,
         reads=_JS_READS,
         reader=_read_javascript,
     )
@@ -243,46 +211,3 @@ def _typescript(function: str) -> Grammar:
 
 TYPESCRIPT = _typescript("language_typescript")
 TSX = _typescript("language_tsx")
-
-_GO_TYPES = {"struct_type": "class", "interface_type": "interface"}
-
-
-def _go_receiver(node: Node) -> str:
-    """The type name of a method's receiver: Router for ``(r *Router[T])``."""
-    receiver = text_of(node.child_by_field_name("receiver")).strip("()").split("[")[0].split()
-    return receiver[-1].lstrip("*") if receiver else ""
-
-
-def _read_go(node: Node, in_container: bool) -> list[Definition] | None:
-    if node.type == "method_declaration":
-        name = f"{_go_receiver(node)}.{text_of(node.child_by_field_name('name'))}"
-        return [Definition(name.lstrip("."), "method", node, node.child_by_field_name("body"))]
-    if node.type not in ("type_declaration", "const_declaration", "var_declaration"):
-        return None
-    specs = [n for n in node.named_children if n.type.endswith(("_spec", "_alias"))]
-    for listed in node.named_children:
-        if listed.type == "var_spec_list":
-            specs += [n for n in listed.named_children if n.type == "var_spec"]
-    found = []
-    for spec in specs:
-        where = node if len(specs) == 1 else spec
-        value = first_field(spec, ("type", "value"))
-        for named in spec.children_by_field_name("name"):
-            if not named.is_named:  # the comma of `a, b = 1, 2`
-                continue
-            kind = "constant"
-            if node.type == "type_declaration":
-                kind = _GO_TYPES.get(value.type if value else "", "type")
-            found.append(Definition(text_of(named), kind, where, value, kind == "interface"))
-    return found
-
-
-GO = Grammar(
-    loader="tree_sitter_go:language",
-    definitions={"function_declaration": "function", "method_elem": "method"},
-    imports=frozenset({"package_clause", "import_declaration"}),
-    reads=frozenset(
-        {"method_declaration", "type_declaration", "const_declaration", "var_declaration"}
-    ),
-    reader=_read_go,
-)

@@ -1,0 +1,182 @@
+"""How fast files are cut, beside what parsing them costs anyway.
+
+    python benchmarks/chunk_speed.py --clones FOLDER_OF_CLONES [--peers PYTHON_WITH_THE_PEERS]
+
+CPU seconds, all rounds interleaved so that every way meets the same machine, the fastest round of
+each taken:
+
+parse      tree-sitter alone, on bytes that are decoded and have plain line ends already
+cut        the whole of it: decode, parse, cut, hash
+hand-over  what the process that may be lost adds to it, both processes counted, without its start
+semble     its chunker at an equal number of chunks, where it is installed
+refresh    `refresh_chunks` of whole repositories (--refresh): git, the rows of the tables, LanceDB
+
+Exit code 1 when parse / cut is below 0.6, or semble / cut below 0.75.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from code_files import CodeFile, PeerCuts, ask_peer, clones, code_files, with_equal_chunks
+
+from codesearch_assets.chunking.chunker import cut
+from codesearch_assets.chunking.grammar import parser
+from codesearch_assets.chunking.languages import BY_NAME, LANGUAGES
+from codesearch_assets.chunking.worker import CuttingProcess
+
+PARSE, SEMBLE = 0.6, 0.75  # goals
+LEAST = 0.2  # MB of a language that is worth a row
+
+
+def cpu() -> float:
+    """CPU seconds of this process and its ended children."""
+    return sum(os.times()[:4])
+
+
+def seconds(work: Callable[[], object]) -> float:
+    before = cpu()
+    work()
+    return cpu() - before
+
+
+def parse_all(files: Sequence[CodeFile], texts: Sequence[bytes]) -> None:
+    for file, text in zip(files, texts, strict=True):
+        grammar = BY_NAME[file.language].grammar
+        assert grammar is not None
+        parser(grammar.loader).parse(text)
+
+
+def cut_all(files: Sequence[CodeFile], texts: Sequence[bytes]) -> list[int]:
+    return [
+        len(cut(text, file.path, file.language).chunks)
+        for file, text in zip(files, texts, strict=True)
+    ]
+
+
+def cut_in_child(files: Sequence[CodeFile], texts: Sequence[bytes]) -> None:
+    told = ((f.path, f.language, text) for f, text in zip(files, texts, strict=True))
+    with CuttingProcess() as cutting:
+        for _ in cutting.cut_many(told):
+            pass
+
+
+def measure(
+    files: Sequence[CodeFile], rounds: int, semble: Callable[[], float] | None
+) -> dict[str, float]:
+    """CPU seconds of each way over the same files."""
+    texts = [file.text.encode("utf-8", "surrogatepass") for file in files]
+    best: dict[str, float] = {}
+    for _ in range(rounds):
+        found = {
+            "parse": seconds(lambda: parse_all(files, texts)),
+            "cut": seconds(lambda: cut_all(files, texts)),
+            "start": seconds(lambda: cut_in_child(files[:1], texts[:1])),
+            "child": seconds(lambda: cut_in_child(files, texts)),
+        }
+        if semble is not None:
+            found["semble"] = semble()
+        best = {way: min(found[way], best.get(way, found[way])) for way in found}
+    return best
+
+
+def semble_of(python: Path, files: Sequence[CodeFile]) -> Callable[[], float] | None:
+    """Semble's CPU seconds over the files, at the size that gives as many chunks as we make."""
+    counts = cut_all(files, [file.text.encode("utf-8", "surrogatepass") for file in files])
+    found = with_equal_chunks(python, "semble", files, counts)
+    if not isinstance(found, PeerCuts):
+        print(f"semble skipped: {found}")
+        return None
+    print(f"semble {found.version}: {found.chunks} chunks at {found.size}, ours {sum(counts)}")
+
+    def run() -> float:
+        again = ask_peer(python, "semble", found.size, files)
+        assert isinstance(again, PeerCuts)
+        return again.seconds
+
+    return run
+
+
+def show(name: str, files: Sequence[CodeFile], found: dict[str, float]) -> None:
+    size = sum(file.disk.stat().st_size for file in files) / 1e6
+    whole = found["cut"]
+    semble = f"{found['semble'] / whole:>14.2f}" if "semble" in found else f"{'-':>14}"
+    print(
+        f"{name:<12}{len(files):>6}{size:>8.1f}{size / whole:>9.2f}{len(files) / whole:>9.0f}"
+        f"{found['parse'] / whole:>13.2f}{(found['child'] - found['start']) / whole - 1:>+12.1%}{semble}"
+    )
+
+
+def refresh(folder: Path, names: Sequence[str]) -> None:
+    """The asset itself over whole clones: CPU and wall seconds."""
+    from codesearch_assets.chunks import refresh_chunks
+    from codesearch_assets.repo_snapshots import take_snapshot
+    from codesearch_resources.embedders.embedded import EmbeddedEmbedder
+    from codesearch_resources.repositories import Repository
+    from codesearch_resources.settings import RepositorySettings
+    from codesearch_resources.store import Store
+
+    for clone in clones(folder):
+        name = clone.relative_to(folder).parts[0].lower().replace("+", "-")
+        if not any(wanted in name for wanted in names):
+            continue
+        with tempfile.TemporaryDirectory() as data:
+            store = Store(Path(data), EmbeddedEmbedder.id, EmbeddedEmbedder.dimensions)
+            store.create()
+            repository = Repository(name, path=clone)
+            entry = RepositorySettings(name=name, path=clone)
+            take_snapshot(store, repository, entry, repository.head())
+            before, started = cpu(), time.perf_counter()
+            result = refresh_chunks(store, repository)
+            used, wall = cpu() - before, time.perf_counter() - started
+            print(
+                f"refresh_chunks {name}: {result.megabytes:.1f} MB, {result.parsed_now} files, "
+                f"{store.count('chunks')} chunks, {used:.1f} CPU s, {wall:.1f} s, "
+                f"{result.megabytes / wall:.1f} MB/s"
+            )
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    arguments.add_argument("--clones", type=Path, required=True)
+    arguments.add_argument("--peers", type=Path, help="a Python with semble installed")
+    arguments.add_argument("--files", type=int, default=300, help="of each language, at most")
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--languages", default="")
+    arguments.add_argument("--refresh", default="aiohttp trpc gin", help="names of clones")
+    given = arguments.parse_args()
+    languages = given.languages.split() or [row.name for row in LANGUAGES if row.grammar]
+    with tempfile.TemporaryDirectory() as work:
+        by_language = code_files(given.clones, Path(work), languages, given.files)
+        sys.exit(_run(given, by_language))
+
+
+def _run(given: argparse.Namespace, by_language: dict[str, list[CodeFile]]) -> str | None:
+    everything = [file for files in by_language.values() for file in files]
+    semble = semble_of(given.peers, everything) if given.peers else None
+    print(
+        f"{'':<12}{'files':>6}{'MB':>8}{'MB/CPU s':>9}{'files/s':>9}{'parse / cut':>13}"
+        f"{'hand-over':>12}{'semble / cut':>14}"
+    )
+    for language, files in by_language.items():
+        if sum(len(file.text) for file in files) > LEAST * 1e6:
+            show(language, files, measure(files, given.rounds, None))
+    found = measure(everything, given.rounds, semble)
+    show("all", everything, found)
+    print(f"start of the child with its first file: {found['start']:.2f} CPU s")
+    if given.refresh:
+        refresh(given.clones, given.refresh.split())
+    missed = [
+        way
+        for way, goal in (("parse", PARSE), ("semble", SEMBLE))
+        if way in found and found[way] < goal * found["cut"]
+    ]
+    return f"goal missed against: {', '.join(missed)}" if missed else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""The night: when it is due, which repositories moved, whose slice of summaries comes next.
+
+Decided from keys in the tables and from locks; Dagster's events and run statuses only show it. A
+killed command line stays STARTED there for ever, so whether a run is alive is asked of its lock.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from codesearch_resources.dagster import git_repository
+from codesearch_resources.data_dir import is_locked
+from codesearch_resources.repositories import GitError
+from codesearch_resources.settings import Nightly, RepositorySettings, Settings
+
+HEAD_TIMEOUT = 10.0  # seconds for one remote
+HEADS_DEADLINE = 40.0  # for all of them; a tick must end within 60
+HEADS_AT_ONCE = 16
+WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING]
+# A run is made before it is queued. Who was killed between the two leaves one that nobody will
+# ever start.
+JUST_MADE = timedelta(minutes=10)
+BETWEEN_STEPS = 10.0  # seconds without a lock or a word
+STARTED_AT_ONCE = 20  # runs looked at, the newest first
+# A failed upkeep is not asked for again at once: what made it fail is still there.
+UPKEEP_PAUSE = timedelta(hours=1)
+
+
+def now() -> datetime:
+    """The present time in UTC; simulations put another clock in its place."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """What the nightly sensor remembers between ticks."""
+
+    night: str = ""  # the last night that was begun, ISO 8601 in UTC
+    # Repositories that lacked no summary, with the state of the tables that said so.
+    settled: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str | None) -> "Cursor":
+        """The cursor in a sensor's own text; an unreadable one starts afresh."""
+        try:
+            cursor = cls(**json.loads(text or "{}"))
+            if cursor.night:
+                datetime.fromisoformat(cursor.night)
+            return replace(cursor, settled=dict(cursor.settled))
+        except (TypeError, ValueError):
+            return cls()
+
+    def after(self, latest: datetime, settled: Mapping[str, str]) -> "Cursor":
+        """The cursor for the next tick; the last night never goes back with a clock."""
+        return Cursor(max(self.night, latest.astimezone(UTC).isoformat()), settled)
+
+    def text(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def latest_night(nightly: Nightly, now: datetime) -> datetime:
+    """The last time at or before `now` that the cron line names, in UTC.
+
+    Read on the wall clock: an hour that comes twice has one night, and one that is left out in
+    spring has its night when the clock is past it.
+    """
+    from croniter import croniter
+
+    zone = ZoneInfo(nightly.timezone)
+    # croniter looks strictly backwards: from the end of this second on, `now` itself counts.
+    wall = now.astimezone(zone).replace(tzinfo=None, microsecond=999_999)
+    latest = croniter(nightly.cron, wall).get_prev(datetime)
+    return min(latest.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+
+
+def is_due(cursor: Cursor, nightly: Nightly, now: datetime) -> bool:
+    """Whether a night has come since the last one; several missed ones are one.
+
+    A sensor that was just switched on waits for its first.
+    """
+    if not cursor.night:
+        return False
+    return latest_night(nightly, now) > datetime.fromisoformat(cursor.night)
+
+
+def heads(
+    settings: Settings, entries: Sequence[RepositorySettings]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The newest commit of each repository, and of those that gave none the reason.
+
+    Asked side by side, local ones first, and none is waited for beyond HEADS_DEADLINE.
+    """
+    found: dict[str, str] = {}
+    silent: dict[str, str] = {}
+    pool = ThreadPoolExecutor(HEADS_AT_ONCE, thread_name_prefix="head")
+    asked = {
+        entry.name: pool.submit(git_repository(settings, entry).head, HEAD_TIMEOUT)
+        for entry in sorted(entries, key=lambda entry: entry.url is not None)
+    }
+    wait(asked.values(), timeout=HEADS_DEADLINE)
+    pool.shutdown(wait=False, cancel_futures=True)
+    for name, answer in asked.items():
+        if not answer.done() or answer.cancelled():
+            silent[name] = f"no answer within {HEADS_DEADLINE:.0f} seconds"
+            continue
+        try:
+            found[name] = answer.result()
+        except GitError as error:
+            silent[name] = str(error)
+    return found, silent
+
+
+def is_busy(instance: dg.DagsterInstance, settings: Settings, job: str, repo: str) -> bool:
+    """Whether a run of `job` for a repository waits, or works: then its lock is held."""
+    tags = {"dagster/partition": repo}
+    held = is_locked(settings.data_dir, f"{repo}.{job}")
+    return held or waiting_runs(instance, job, tags) or _between_steps(instance, job, tags)
+
+
+def waiting_runs(
+    instance: dg.DagsterInstance, job: str, tags: Mapping[str, str] | None = None
+) -> bool:
+    """Whether a run of `job` waits in the queue or is just starting."""
+    waiting = dg.RunsFilter(job_name=job, tags=tags, statuses=WAITING)
+    just_made = dg.RunsFilter(
+        job_name=job,
+        tags=tags,
+        statuses=[dg.DagsterRunStatus.NOT_STARTED],
+        created_after=datetime.now(UTC) - JUST_MADE,
+    )
+    return any(instance.get_run_records(found, limit=1) for found in (waiting, just_made))
+
+
+def _between_steps(
+    instance: dg.DagsterInstance, job: str, tags: Mapping[str, str] | None = None
+) -> bool:
+    """Whether a run of `job` has just begun or goes from one step to the next, holding no lock.
+
+    Told by how young its last event is: a killed one says nothing any more.
+    """
+    started = dg.RunsFilter(job_name=job, tags=tags, statuses=[dg.DagsterRunStatus.STARTED])
+    young = datetime.now(UTC).timestamp() - BETWEEN_STEPS
+    for record in instance.get_run_records(started, limit=STARTED_AT_ONCE):
+        run_id = record.dagster_run.run_id
+        last = instance.get_records_for_run(run_id, limit=1, ascending=False).records
+        if last and last[0].timestamp > young:
+            return True
+    return False
+
+
+def is_busy_job(instance: dg.DagsterInstance, settings: Settings, job: str) -> bool:
+    """Whether a run of an unpartitioned job waits or works, or has just failed."""
+    if is_locked(settings.data_dir, job) or waiting_runs(instance, job):
+        return True
+    failed = dg.RunsFilter(
+        job_name=job,
+        statuses=[dg.DagsterRunStatus.FAILURE],
+        created_after=datetime.now(UTC) - UPKEEP_PAUSE,
+    )
+    return bool(instance.get_run_records(failed, limit=1))
+
+
+def any_busy(instance: dg.DagsterInstance, settings: Settings, job: str) -> bool:
+    """Whether a run of `job` waits or works for any repository."""
+    held = any(is_locked(settings.data_dir, f"{e.name}.{job}") for e in settings.repositories)
+    return held or waiting_runs(instance, job) or _between_steps(instance, job)
+
+
+def next_slice(waiting: Sequence[str], served: Mapping[str, datetime]) -> str | None:
+    """Whose turn it is: never served first, then the one served longest ago."""
+    never = datetime.min.replace(tzinfo=UTC)
+    return min(waiting, key=lambda name: (served.get(name, never), name), default=None)

@@ -1,0 +1,90 @@
+"""Lanes: what each finds in a real index, and what is asked when one of them cannot answer."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from conftest import Workspace
+from numpy.typing import NDArray
+from sample import sample
+
+from codesearch.lanes import Found, Lanes
+from codesearch.ranking import LANES, parse
+from codesearch_resources.embedders.base import EmbeddingError
+from codesearch_resources.embedders.embedded import EmbeddedEmbedder
+from codesearch_resources.store import Store
+
+__all__ = ["sample"]
+
+
+class Mute(EmbeddedEmbedder):
+    """An embedder that does not answer."""
+
+    def embed(self, texts: Sequence[str], kind: object) -> NDArray[np.float32]:
+        raise EmbeddingError("the server is away")
+
+
+def find(workspace: Workspace, query: str, where: str = "", embedder: object = None) -> Found:
+    used = embedder or EmbeddedEmbedder()
+    store = Store(workspace.settings.data_dir, used.id, used.dimensions)
+    lanes = Lanes(store, used)
+    try:
+        return lanes.find(parse(query), where)
+    finally:
+        lanes.close()
+
+
+def first(found: Found, lane: str) -> str:
+    return found.candidates[found.order[lane][0]].path
+
+
+def test_each_lane_finds_the_chunk_in_its_own_way(sample: Workspace) -> None:
+    found = find(sample, "wait longer when the quota is used up")
+    for lane in ("bm25", "vectors", "summary_bm25", "summary_vectors"):
+        assert first(found, lane) == "src/api/client.py", lane
+    assert found.order["symbol"] == []
+    assert find(sample, "ParseHeader").order["symbol"]
+
+
+@pytest.mark.parametrize("spelling", ["ParseHeader", "parse_header", "parseheader", "parseHeader"])
+def test_a_symbol_is_found_however_it_is_spelled(sample: Workspace, spelling: str) -> None:
+    assert first(find(sample, spelling), "symbol") == "server/header.go"
+
+
+def test_every_lane_keeps_to_the_filter(sample: Workspace) -> None:
+    found = find(sample, "ParseHeader call_with_backoff drawSalesChart", "repo = 'web'")
+    assert {chunk.repo for chunk in found.candidates.values()} == {"web"}
+    assert any(found.order.values())
+
+
+def test_evidence_lies_between_nought_and_one_and_the_best_is_one(sample: Workspace) -> None:
+    found = find(sample, "parse a header line")
+    for lane in LANES:
+        scores = found.evidence.lanes[lane]
+        assert all(0 <= score <= 1 for score in scores.values())
+        assert not scores or max(scores.values()) == pytest.approx(1)
+
+
+def test_what_only_words_found_has_its_exact_similarity_too(sample: Workspace) -> None:
+    found = find(sample, "parse a header line")
+    assert set(found.evidence.lanes["vectors"]) == set(found.candidates)
+
+
+def test_an_embedder_that_does_not_answer_costs_its_lanes_and_a_notice(sample: Workspace) -> None:
+    found = find(sample, "quota is used up", embedder=Mute())
+    assert first(found, "bm25") == "src/api/client.py"
+    assert found.order["vectors"] == found.order["summary_vectors"] == []
+    assert found.notices == ["asked without vectors: the server is away"]
+
+
+def test_another_embedder_without_tables_yet_leaves_the_words(sample: Workspace) -> None:
+    other = EmbeddedEmbedder()
+    other.id = "another"  # type: ignore[misc]
+    found = find(sample, "quota is used up", embedder=other)
+    assert first(found, "bm25") == "src/api/client.py"
+    assert found.notices == ["no vectors of this embedder yet: run `codesearch index`"]
+
+
+def test_a_long_question_is_cut_and_says_so(sample: Workspace) -> None:
+    found = find(sample, " ".join(f"w{n}" for n in range(400)))
+    assert found.notices == ["the question is long: its first 256 words were used"]

@@ -1,0 +1,228 @@
+"""Ranking: each rule does what it says, and a score is the sum of its rules."""
+
+import pytest
+
+from codesearch.ranking import (
+    DEEP,
+    DEEP_DECAY,
+    WEIGHTS,
+    Candidate,
+    Evidence,
+    LaneName,
+    RankedFile,
+    meant,
+    parse,
+    rank,
+)
+
+
+def chunk(
+    path: str,
+    start: int = 1,
+    *,
+    repo: str = "api",
+    marks: tuple[str, ...] = (),
+    names: tuple[str, ...] = (),
+) -> Candidate:
+    return Candidate(
+        f"{repo}:{path}:{start}", repo, path, "python", "function", marks, "", names, start,
+        start + 9,
+    )  # fmt: skip
+
+
+def ranked(
+    query: str, *chunks: Candidate, lanes: dict[LaneName, dict[str, float]] | None = None
+) -> list[RankedFile]:
+    """The order of files; every chunk has the same evidence in bm25 and vectors unless given."""
+    equal = {one.chunk_id: 0.5 for one in chunks}
+    evidence = Evidence(lanes if lanes is not None else {"bm25": equal, "vectors": equal})
+    return rank(parse(query), {one.chunk_id: one for one in chunks}, evidence)
+
+
+def rules_of(files: list[RankedFile], path: str) -> dict[str, float]:
+    return next(file.rules for file in files if file.path == path)
+
+
+def test_a_score_is_the_sum_of_its_rules() -> None:
+    for file in ranked("parse the header", chunk("src/header.py"), chunk("tests/test_header.py")):
+        assert file.score == sum(file.rules.values())
+        assert file.rules.keys() <= WEIGHTS.keys()
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted", "other", "rule"),
+    [
+        ("how is the header parsed", "src/header.py", "src/body.py", "file name"),
+        ("retry in the client", "client/core.py", "server/core.py", "path"),
+        ("retry in the client", "client/core.py", "server/core.py", "directory"),
+    ],
+)
+def test_words_of_the_path_count(query: str, wanted: str, other: str, rule: str) -> None:
+    files = ranked(query, chunk(other), chunk(wanted))
+    assert files[0].path == wanted
+    assert rules_of(files, wanted)[rule] > rules_of(files, other).get(rule, 0)
+
+
+@pytest.mark.parametrize(
+    ("query", "path", "marks", "rule"),
+    [
+        ("send a request", "tests/test_send.py", ("test",), "marked"),
+        ("send a request", "send.pb.go", ("generated",), "marked"),
+        ("send a request", "vendor/send.py", ("vendored",), "marked"),
+        ("send a request", "send.md", ("docs",), "marked"),
+        ("send a request", "examples/send.py", (), "marked"),
+        ("send a request", "legacy/send.py", (), "marked"),
+        ("send a request", "send_windows.py", (), "other platform"),
+        ("send a request", "win32/send.py", (), "other platform"),
+    ],
+)
+def test_what_is_rarely_meant_is_demoted(
+    query: str, path: str, marks: tuple[str, ...], rule: str
+) -> None:
+    files = ranked(query, chunk(path, marks=marks), chunk("src/other.py"))
+    assert rules_of(files, path)[rule] == WEIGHTS[rule] < 0
+    assert rule not in rules_of(files, "src/other.py")
+
+
+@pytest.mark.parametrize(
+    ("query", "path", "marks", "rule"),
+    [
+        ("tests of sending", "tests/test_send.py", ("test",), "marked"),
+        ("documentation of sending", "send.md", ("docs",), "marked"),
+        ("send on windows", "send_windows.py", (), "other platform"),
+    ],
+)
+def test_what_is_asked_for_is_not_demoted(
+    query: str, path: str, marks: tuple[str, ...], rule: str
+) -> None:
+    assert rule not in rules_of(ranked(query, chunk(path, marks=marks)), path)
+
+
+def test_a_header_goes_behind_the_source_beside_it() -> None:
+    files = ranked("send a request", chunk("lib/send.h"), chunk("lib/send.c"), chunk("inc/x.h"))
+    assert rules_of(files, "lib/send.h")["header beside source"] == WEIGHTS["header beside source"]
+    assert "header beside source" not in rules_of(files, "lib/send.c")
+    assert "header beside source" not in rules_of(files, "inc/x.h")
+
+
+def test_files_that_define_the_asked_name_share_its_point() -> None:
+    spellings = ("call_with_backoff", "callwithbackoff")
+    alone = ranked("call_with_backoff", chunk("a.py", names=spellings), chunk("b.py"))
+    assert rules_of(alone, "a.py")["definition"] == WEIGHTS["definition"]
+    assert "definition" not in rules_of(alone, "b.py")
+    both = ranked("Retry", chunk("a.py", names=("retry",)), chunk("b.py", names=("retry",)))
+    assert rules_of(both, "a.py")["definition"] == WEIGHTS["definition"] / 2
+
+
+def test_both_lanes_must_agree_for_the_product() -> None:
+    a, b = chunk("a.py"), chunk("b.py")
+    lanes: dict[LaneName, dict[str, float]] = {
+        "bm25": {a.chunk_id: 1.0, b.chunk_id: 0.9},
+        "vectors": {b.chunk_id: 0.9},
+    }
+    files = ranked("something else", a, b, lanes=lanes)
+    assert files[0].path == "b.py"
+    assert "text and meaning" not in rules_of(files, "a.py")
+
+
+def test_a_file_counts_its_best_chunks_each_less_than_the_one_before() -> None:
+    many = [chunk("many.py", start) for start in range(1, 301, 10)]
+    one = chunk("one.py")
+    text = {c.chunk_id: 1.0 for c in (*many, one)}
+    files = ranked("zzz", *many, one, lanes={"bm25": text})
+    expected = sum(DEEP_DECAY**place for place in range(DEEP))
+    assert rules_of(files, "many.py")["text"] == WEIGHTS["text"]
+    assert rules_of(files, "one.py")["text"] == pytest.approx(WEIGHTS["text"] / expected)
+
+
+def test_ties_are_ordered_by_repository_path_and_line() -> None:
+    chunks = [
+        chunk("b.py", 20), chunk("b.py", 1), chunk("a.py"), chunk("a.py", repo="aaa")
+    ]  # fmt: skip
+    for order in (chunks, chunks[::-1]):
+        files = ranked("zzz", *order, lanes={})
+        assert [(f.repo, f.path) for f in files] == [
+            ("aaa", "a.py"),
+            ("api", "a.py"),
+            ("api", "b.py"),
+        ]
+        assert [c.start_line for c, _ in files[-1].chunks] == [1, 20]
+
+
+def test_the_chunk_that_defines_the_asked_name_is_the_one_shown() -> None:
+    uses, defines = chunk("a.py", 1), chunk("a.py", 40, names=("send_all",))
+    lanes: dict[LaneName, dict[str, float]] = {"bm25": {uses.chunk_id: 1.0, defines.chunk_id: 0.2}}
+    assert ranked("send_all", uses, defines, lanes=lanes)[0].chunks[0][0] is defines
+
+
+def test_a_named_repository_goes_first() -> None:
+    files = ranked("how does web send", chunk("a.py"), chunk("a.py", repo="web"))
+    assert files[0].repo == "web"
+    assert files[0].rules["repository named"] == WEIGHTS["repository named"]
+
+
+def test_a_single_repository_gets_no_points_for_being_one() -> None:
+    rules = ranked("send", chunk("a.py"))[0].rules
+    assert not rules.keys() & {"repository named", "repository fits"}
+
+
+def test_the_repository_that_fits_best_as_a_whole_is_preferred() -> None:
+    files = ranked(
+        "parse header", chunk("parse.py"), chunk("header.py"), chunk("other.py", repo="big")
+    )
+    fits = {file.repo: file.rules.get("repository fits", 0) for file in files}
+    assert fits["api"] == WEIGHTS["repository fits"] > fits["big"]
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("call_with_backoff", ["call_with_backoff", "callwithbackoff"]),
+        ("where is parseHttp() used", ["parsehttp"]),
+        ("Router.resolve", ["router.resolve"]),
+        ("std::Vec", ["std.vec"]),
+        ("how does a Router work", ["router"]),
+        ("retry", ["retry"]),
+        ("how is it done", []),
+    ],
+)
+def test_names_are_taken_from_the_question(query: str, names: list[str]) -> None:
+    assert list(parse(query).names) == names
+
+
+def test_a_lone_identifier_asks_for_a_symbol() -> None:
+    assert parse("parseHttp").asks_for_symbol
+    assert not parse("where is parseHttp").asks_for_symbol
+
+
+def test_names_of_a_pasted_file_are_bounded() -> None:
+    assert len(parse(" ".join(f"name_{n}" for n in range(1000))).names) == 64
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("Router.resolve", "Router.resolve"),
+        ("resolve", "Router.resolve"),
+        ("Router", "Router"),
+        ("which handler is resolved", "Router.resolve"),
+        ("addRoute", "Router.add_route"),
+        ("add a route to it", "Router.add_route"),
+        ("which code serves a page", "Router"),
+        ("router add resolve", "Router"),  # each name holds one of the words: nothing is clear
+    ],
+)
+def test_a_hit_points_at_the_definition_that_was_meant(query: str, expected: str) -> None:
+    inside = ["Router", "Router.add_route", "Router.resolve"]
+    assert meant(parse(query), "Router", inside) == expected
+
+
+def test_a_chunk_of_one_definition_keeps_its_symbol() -> None:
+    assert meant(parse("resolve"), "Router.resolve", ["Router.resolve"]) == "Router.resolve"
+    assert meant(parse("resolve"), "", []) == ""
+
+
+def test_a_group_without_a_common_name_points_only_where_one_is_clear() -> None:
+    inside = ["read_rows", "write_rows"]
+    assert meant(parse("write the rows"), "", inside) == "write_rows"
+    assert meant(parse("rows"), "", inside) == ""
