@@ -7,7 +7,7 @@ import gc
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -20,10 +20,9 @@ from codesearch.command import NEEDS_A_PERSON, command, log, settings_file, sett
 from codesearch.errors import NoConfiguration
 from codesearch.search import Index
 from codesearch.status import statuses
-from codesearch_resources.data_dir import DataDirError
 from codesearch_resources.git import scrub
 from codesearch_resources.log_file import log_to_file
-from codesearch_resources.settings import FILE_NAME, SettingsError, load
+from codesearch_resources.settings import FILE_NAME, load
 
 if TYPE_CHECKING:
     from codesearch_assets.runs import Outcome
@@ -123,25 +122,52 @@ def repos_add(
 
 @repos.command("remove")
 @click.argument("names", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Delete their rows now, however many they are.")
 @command
-def repos_remove(names: tuple[str, ...], config: str | None) -> None:
+def repos_remove(names: tuple[str, ...], yes: bool, config: str | None) -> None:
     """Strike repositories from the settings, comments kept.
 
-    Search no longer shows them. Their rows stay until the nightly catalog carries the removal out.
+    Search no longer shows them. The next `codesearch index`, or the catalog sensor, deletes their
+    rows, unless that would be more than half of all repositories: then it takes --yes. What was
+    paid for is kept.
 
-    Example: codesearch repos remove api
+    Example: codesearch repos remove api --yes
     """
+    from codesearch_resources.catalog import struck
     from codesearch_resources.settings_file import remove_repositories
 
-    file = settings_file(config)  # not loaded: it is wrong while a listed folder is gone
-    remove_repositories(file, names)
-    click.echo(
-        f"removed {', '.join(names)} from {file}; search no longer shows its rows, "
-        "which stay until the nightly catalog removes them"
-    )
-    with suppress(SettingsError, DataDirError):  # of what else is wrong the next command tells
-        settings_of(config)
+    file = settings_file(config)  # not loaded yet: other things in it may be wrong
     log.info("repos remove: %s", ", ".join(names))
+    if not yes:
+        remove_repositories(file, names)
+        click.echo(
+            f"removed {', '.join(names)} from {file}; search no longer shows its rows, and the "
+            "next `codesearch index` deletes them"
+        )
+        return
+    from codesearch_assets.runs import remove_now  # imports Dagster: 1.2 CPU seconds
+
+    gone = struck(load(file, absent_ok=True))
+    remove_repositories(file, [name for name in names if name not in gone])
+    removed = remove_now(load(file, absent_ok=True), names)
+    for name in names:
+        if name in removed:
+            click.echo(f"{name}: {removed[name]} rows deleted")
+        else:
+            click.echo(f"{name} is being worked on; the next `codesearch index` deletes its rows")
+
+
+@main.command()
+@click.option("--port", default=3000, show_default=True, help="On 127.0.0.1.")
+@command
+def ui(port: int, config: str | None) -> None:
+    """Open Dagster on this configuration: partitions, runs, backfills, the night.
+
+    Example: codesearch ui --port 3001
+    """
+    from codesearch_assets.ui import serve
+
+    serve(settings_of(config), port)
 
 
 @main.command()
@@ -188,6 +214,8 @@ def _tell(outcome: "Outcome") -> None:
         click.echo(f"codesearch: {what} failed: {scrub(outcome.error)}", err=True)
     else:
         log.info("index: %s done in %.1f s", what, outcome.seconds)
+        if outcome.job == "remove":
+            click.echo(f"removed {outcome.repo}: it is no longer in the settings")
 
 
 @contextmanager

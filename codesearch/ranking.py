@@ -229,7 +229,7 @@ def meant(query: Query, symbol: str, inside: Sequence[str]) -> str:
     One that is asked for by its name, else the one whose name clearly holds more of the asked words
     than any other's does.
     """
-    if len({symbol, *inside}) < 2:
+    if len(inside) < 2 or len({symbol, *inside}) < 2:
         return symbol
     asked = set(query.names)
     named = next((name for name in (symbol, *inside) if asked & _spellings(name)), None)

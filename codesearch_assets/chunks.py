@@ -325,9 +325,10 @@ def file_text(path: str, chunks: Sequence[Chunk]) -> str:
 def look_up_names(chunk: Chunk) -> list[str]:
     """Lower-case keys a symbol is found by: `app::Router::resolve` as `app.router.resolve`,
     `router.resolve` and `resolve`, and its words run together, so that `parse_http` finds
-    `parseHttp`."""
+    `parseHttp`. Headings and keys are no definitions."""
     found: dict[str, None] = {}
-    for name in (chunk.symbol, *(symbol.name for symbol in chunk.symbols)):
+    own = chunk.symbol if chunk.kind != "section" else ""
+    for name in (own, *(symbol.name for symbol in chunk.symbols if symbol.kind != "section")):
         dotted, last = name.replace("::", "."), _last_name(name)
         for form in (dotted, ".".join(dotted.split(".")[-2:]), last, "".join(words(last))):
             found[form.lower()] = None

@@ -21,6 +21,7 @@ from codesearch_resources.catalog import plan, read_catalog, write_catalog
 from codesearch_resources.dagster import configured
 from codesearch_resources.data_dir import open_data_dir
 from codesearch_resources.embedders.base import Embedder
+from codesearch_resources.embedders.make import make_embedder
 from codesearch_resources.progress import report
 from codesearch_resources.results import Results
 from codesearch_resources.settings import RepositorySettings, Settings
@@ -109,6 +110,17 @@ def index(
         if due(store):
             outcomes.append(runner.run("upkeep"))
     return outcomes
+
+
+def remove_now(settings: Settings, names: Sequence[str]) -> dict[str, int]:
+    """Delete the rows of repositories a person has struck; rows deleted by repository.
+
+    One that a run works on is left out, and goes with the next `index`.
+    """
+    embedder = make_embedder(settings.embedder)
+    store = Store(settings.data_dir, embedder.id, embedder.dimensions)
+    with instance_of(settings) as instance:
+        return remove(settings, store, instance, names, logging.getLogger("codesearch"))
 
 
 def follow_settings(

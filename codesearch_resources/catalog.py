@@ -59,6 +59,12 @@ def read_catalog(data_dir: Path) -> dict[str, Known]:
         ) from error
 
 
+def struck(settings: Settings) -> list[str]:
+    """Known repositories that the settings no longer have."""
+    present = {entry.name for entry in settings.repositories}
+    return sorted(read_catalog(settings.data_dir).keys() - present)
+
+
 def write_catalog(data_dir: Path, known: Mapping[str, Known]) -> None:
     """Put the catalog in place of the old one; nothing is written when they are equal."""
     if read_catalog(data_dir) == dict(known):

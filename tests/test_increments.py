@@ -207,7 +207,7 @@ def test_without_the_lancedb_folder_nothing_is_paid_for_again(
         outcomes = run_index(
             workspace.settings, workspace.settings.repositories, resources={"summarizer": fake}
         )
-        assert not any(outcome.error for outcome in outcomes)
+        assert [o.error for o in outcomes if o.error] == []
         return [outcome.job for outcome in outcomes]
 
     run()

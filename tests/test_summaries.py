@@ -190,7 +190,7 @@ def test_a_summarizer_given_as_a_resource_decides_and_writes(
         outcomes = index(
             workspace.settings, workspace.settings.repositories, resources={"summarizer": fake}
         )
-        assert not any(outcome.error for outcome in outcomes)
+        assert [o.error for o in outcomes if o.error] == []
         return [outcome.job for outcome in outcomes]
 
     assert run() == ["refresh", "summarise"]
