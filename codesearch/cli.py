@@ -7,7 +7,7 @@ import gc
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -20,9 +20,10 @@ from codesearch.command import NEEDS_A_PERSON, command, log, settings_file, sett
 from codesearch.errors import NoConfiguration
 from codesearch.search import Index
 from codesearch.status import statuses
+from codesearch_resources.data_dir import DataDirError
 from codesearch_resources.git import scrub
 from codesearch_resources.log_file import log_to_file
-from codesearch_resources.settings import FILE_NAME, load
+from codesearch_resources.settings import FILE_NAME, SettingsError, load
 
 if TYPE_CHECKING:
     from codesearch_assets.runs import Outcome
@@ -137,9 +138,11 @@ def repos_remove(names: tuple[str, ...], yes: bool, config: str | None) -> None:
     from codesearch_resources.settings_file import remove_repositories
 
     file = settings_file(config)  # not loaded yet: other things in it may be wrong
-    log.info("repos remove: %s", ", ".join(names))
     if not yes:
         remove_repositories(file, names)
+        with suppress(SettingsError, DataDirError):  # of what else is wrong the next command tells
+            settings_of(config)
+        log.info("repos remove: %s", ", ".join(names))
         click.echo(
             f"removed {', '.join(names)} from {file}; search no longer shows its rows, and the "
             "next `codesearch index` deletes them"
@@ -149,7 +152,10 @@ def repos_remove(names: tuple[str, ...], yes: bool, config: str | None) -> None:
 
     gone = struck(load(file, absent_ok=True))
     remove_repositories(file, [name for name in names if name not in gone])
-    removed = remove_now(load(file, absent_ok=True), names)
+    settings = load(file, absent_ok=True)
+    log_to_file(settings.data_dir)
+    removed = remove_now(settings, names)
+    log.info("repos remove --yes: %s", ", ".join(names))
     for name in names:
         if name in removed:
             click.echo(f"{name}: {removed[name]} rows deleted")

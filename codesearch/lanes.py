@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from codesearch.ranking import Candidate, Evidence, LaneName, Query
 from codesearch_resources.embedders.base import Embedder, EmbeddingError
-from codesearch_resources.store import ALL_ROWS, Store, among, sql
+from codesearch_resources.store import Store, among, sql
 from codesearch_resources.text import tokens
 
 DEPTH = 200  # chunks a lane contributes
@@ -96,33 +96,43 @@ class Lanes:
         from lancedb.query import MatchQuery
 
         match: Any = MatchQuery  # a pydantic dataclass, whose defaults mypy does not see
-        query = self._store.table(name).search(match(text, "fts_text"), query_type="fts")
-        query = query.select([*columns, "_score"]).limit(DEPTH)
-        return (query.where(where) if where else query).to_arrow()
+
+        def question(table: Any) -> pa.Table:
+            query = table.search(match(text, "fts_text"), query_type="fts")
+            query = query.select([*columns, "_score"]).limit(DEPTH)
+            return (query.where(where) if where else query).to_arrow()
+
+        return self._store.ask(name, question)
 
     def _symbols(self, query: Query, where: str) -> pa.Table:
         names = ", ".join(map(sql, query.names))
         asked = f"array_has_any(names, [{names}])" if names else "false"
-        search = self._store.table("chunks").search().select(list(COLUMNS)).limit(SYMBOL_DEPTH)
-        return search.where(f"{asked} AND ({where})" if where else asked).to_arrow()
+        wanted = f"{asked} AND ({where})" if where else asked
+        return self._store.ask(
+            "chunks",
+            lambda t: t.search().select(list(COLUMNS)).limit(SYMBOL_DEPTH).where(wanted).to_arrow(),
+        )
 
     def _nearest(self, name: str, vector: NDArray[np.float32] | None, where: str) -> pa.Table:
         if vector is None:
             return NEAR.empty_table()  # made here: it imports pandas
-        table = self._store.table(name)
         rows = self._store.count(name)
-        query = (
-            table.search(vector, vector_column_name="vector")
-            .distance_type("cosine")  # else the metric changes when the index appears
-            .select(["chunk_id", "_distance"])
-            .limit(DEPTH)
-        )
-        if where:
-            query = query.where(where)
-            if self._store.count(name, where) < SELECTIVE * rows:
-                return query.bypass_vector_index().to_arrow()
-        partitions = rows // ROWS_PER_PARTITION
-        return query.nprobes(max(20, partitions // 2)).refine_factor(REFINE).to_arrow()
+
+        def question(table: Any) -> pa.Table:
+            query = (
+                table.search(vector, vector_column_name="vector")
+                .distance_type("cosine")  # else the metric changes when the index appears
+                .select(["chunk_id", "_distance"])
+                .limit(DEPTH)
+            )
+            if where:
+                query = query.where(where)
+                if table.count_rows(where) < SELECTIVE * rows:
+                    return query.bypass_vector_index().to_arrow()
+            partitions = rows // ROWS_PER_PARTITION
+            return query.nprobes(max(20, partitions // 2)).refine_factor(REFINE).to_arrow()
+
+        return self._store.ask(name, question)
 
     def _collect(self, found: Found, rows: pa.Table) -> None:
         for row in rows.to_pylist():
@@ -157,8 +167,7 @@ class Lanes:
                 scores |= _exact(rows, vector)
 
     def _by_id(self, name: str, columns: Sequence[str], ids: Sequence[str]) -> pa.Table:
-        search = self._store.table(name).search().select(list(columns)).limit(ALL_ROWS)
-        return search.where(among("chunk_id", ids)).to_arrow()
+        return self._store.read(name, columns, among("chunk_id", ids))
 
 
 def _scores(rows: pa.Table, column: str) -> dict[str, float]:

@@ -20,8 +20,10 @@ from codesearch_resources.text import readable, words
 if TYPE_CHECKING:
     import pandas as pd
 
+SHOWN = ["text", "symbols", "start_line", "end_line"]
 MOST_MORE = 5  # other chunks of a file folded under its hit
 MOST_NAMED = 5  # repositories that one notice names
+ASKED_AT_MOST = 3  # times, while chunks that were found are gone before their text is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +157,15 @@ class Index:
         filters = make_filters(self._limited(repos, standing), languages, paths, kinds)
         check_filters(filters, self.store)
         parsed = parse(text)
-        found = self._lanes.find(parsed, filters.where)
         # A removal that was cut short leaves rows of a repository that no table speaks of any more.
         known = {entry.name for entry in self.settings.repositories}
-        candidates = {key: one for key, one in found.candidates.items() if one.repo in known}
-        ranked = rank(parsed, candidates, found.evidence)
-        hits = self._hits(parsed, found, _chosen(ranked, per_file, limit), standing)
+        for _ in range(ASKED_AT_MOST):
+            found = self._lanes.find(parsed, filters.where)
+            candidates = {key: one for key, one in found.candidates.items() if one.repo in known}
+            chosen = _chosen(rank(parsed, candidates, found.evidence), per_file, limit)
+            hits = self._hits(parsed, found, chosen, standing)
+            if len(hits) == len(chosen):
+                break
         notices = [*self._not_indexed(filters, standing), *found.notices]
         took = (time.perf_counter() - started) * 1000
         return Answer(text, tuple(hits), tuple(notices), took)
@@ -212,9 +217,12 @@ class Index:
         chosen: Sequence[tuple[RankedFile, Candidate, tuple[More, ...]]],
         standing: Mapping[str, Mapping[str, Any]],
     ) -> list[Hit]:
-        """Read what a hit shows, for the chosen few only."""
+        """Read what a hit shows, for the chosen few only; one that is gone meanwhile is left out.
+
+        Lines and text come from one row: a commit may have moved them since the lanes were asked.
+        """
         ids = [chunk.chunk_id for _, chunk, _ in chosen]
-        texts = self._by_id("chunks", ["text", "symbols"], ids)
+        texts = _apart(chosen, self._by_id("chunks", SHOWN, ids))
         summaries = self._by_id("summaries", ["summary"], ids)
         places = {
             lane: {chunk_id: place for place, chunk_id in enumerate(order, 1)}
@@ -224,8 +232,8 @@ class Index:
             Hit(
                 repo=chunk.repo,
                 path=chunk.path,
-                start_line=chunk.start_line,
-                end_line=chunk.end_line,
+                start_line=shown["start_line"],
+                end_line=shown["end_line"],
                 symbol=meant(query, chunk.symbol, [s["name"] for s in shown["symbols"] or ()]),
                 kind=chunk.kind,
                 language=chunk.language,
@@ -263,6 +271,24 @@ def _chosen(
             if len(chosen) == limit:
                 return chosen
     return chosen
+
+
+def _apart(
+    chosen: Sequence[tuple[RankedFile, Candidate, tuple[More, ...]]], shown: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The rows of chosen chunks, best first, without those that overlap a better one's file."""
+    kept: dict[str, Any] = {}
+    taken: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for _, chunk, _ in chosen:
+        row = shown.get(chunk.chunk_id)
+        if row is None:
+            continue
+        start, end = row["start_line"], row["end_line"]
+        lines = taken.setdefault((chunk.repo, chunk.path), [])
+        if all(end < first or start > last for first, last in lines):
+            kept[chunk.chunk_id] = row
+            lines.append((start, end))
+    return kept
 
 
 def _without_overlap(chunks: Sequence[tuple[Candidate, float]]) -> list[tuple[Candidate, float]]:

@@ -6,13 +6,14 @@ those that fail; otherwise the next good one would paint a bad one green.
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from codesearch_resources.store import Store, count_by
+from codesearch_resources.store import Store
 from codesearch_resources.summarizers.base import Summarizer, accepted
 
 UNIT_TOLERANCE = 1e-2  # float16 keeps three digits
@@ -75,9 +76,12 @@ def without_vector(store: Store, source: str, vectors: str) -> Counter[str]:
 def unsound_vectors(store: Store, table: str) -> Counter[str]:
     """Vectors that are null, zero, not finite or not of unit length, by repository."""
     width = store.specs[table].schema.field("vector").type.list_size
+    return store.ask(table, partial(_scan, width, store.count(table) or 1))
+
+
+def _scan(width: int, most: int, table: Any) -> Counter[str]:
     bad: Counter[str] = Counter()
-    query = store.table(table).search().select(["repo", "vector"]).limit(store.count(table) or 1)
-    for batch in query.to_batches(SCAN_ROWS):
+    for batch in table.search().select(["repo", "vector"]).limit(most).to_batches(SCAN_ROWS):
         bad.update(_unsound(batch, width))
     return bad
 
@@ -97,10 +101,12 @@ def _unsound(batch: pa.RecordBatch, width: int) -> list[str]:
 
 def uncovered(store: Store, summarizer: Summarizer) -> Counter[str]:
     """Chunks without an accepted summary, by repository."""
-    rows = store.read("summaries", ["repo", "grade"]).to_pylist()
-    have = Counter(row["repo"] for row in rows if accepted(row["grade"], summarizer))
-    wanted = count_by(store.read("chunks", ["repo"]), "repo")
-    return Counter({repo: count - have[repo] for repo, count in wanted.items()})
+    grades = store.read("summaries", ["chunk_id", "grade"])
+    pairs = zip(grades["chunk_id"].to_pylist(), grades["grade"].to_pylist(), strict=True)
+    have = {chunk_id for chunk_id, grade in pairs if accepted(grade, summarizer)}
+    rows = store.read("chunks", ["chunk_id", "repo"])
+    pairs = zip(rows["chunk_id"].to_pylist(), rows["repo"].to_pylist(), strict=True)
+    return Counter(repo for chunk_id, repo in pairs if chunk_id not in have)
 
 
 def settled(store: Store, failing: Failing, asset: str) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """chunks: a repository's files cut at definitions, and what became of each file."""
 
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -23,6 +24,7 @@ from codesearch_assets.reporting import (
     exclusively,
     warn_left_out,
 )
+from codesearch_assets.stored_chunks import StoredChunks
 from codesearch_resources.dagster import RepositoriesResource, StoreResource
 from codesearch_resources.data_dir import require_space
 from codesearch_resources.embedders.base import Embedder
@@ -110,9 +112,10 @@ def refresh_chunks(store: Store, repository: Repository) -> ChunksResult:
 
 def file_outcomes(store: Store, repo: str) -> Counter[str]:
     """How many files were parsed, cut in windows or left out, with the reason."""
-    rows = store.read("files", ["outcome", "reason"], of_repo(repo)).to_pylist()
+    rows = store.read("files", ["outcome", "reason"], of_repo(repo))
+    counted = Counter(zip(*(column.to_pylist() for column in rows.columns), strict=True))
     return Counter(
-        f"{row['outcome']}: {row['reason']}" if row["reason"] else row["outcome"] for row in rows
+        {f"{what}: {why}" if why else what: count for (what, why), count in counted.items()}
     )
 
 
@@ -130,9 +133,15 @@ def _left_out(outcomes: Mapping[str, int]) -> dict[str, int]:
 def _wanted_files(store: Store, repo: str) -> dict[str, SourceFile]:
     columns = ["path", "blob_id", "size", "language", "marks"]
     rows = store.read("repo_snapshots", columns, f"{of_repo(repo)} AND skip_reason = ''")
-    return {
-        row["path"]: SourceFile(**{**row, "marks": tuple(row["marks"])}) for row in rows.to_pylist()
-    }
+    wanted: dict[str, SourceFile] = {}
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}  # one of each in memory, not one a file
+    for batch in rows.to_batches(max_chunksize=BATCH_FILES):
+        for path, blob_id, size, language, marks in zip(
+            *(batch[name].to_pylist() for name in columns), strict=True
+        ):
+            marks = shared.setdefault(tuple(marks), tuple(marks))
+            wanted[path] = SourceFile(path, blob_id, size, sys.intern(language), marks)
+    return wanted
 
 
 def _file_digest(file: SourceFile, chunk_digests: Iterable[int]) -> int:
@@ -182,10 +191,7 @@ class _Partition:
 
     def __init__(self, store: Store, repo: str, result: ChunksResult) -> None:
         self.store, self.repo, self.result = store, repo, result
-        rows = store.read("chunks", ["chunk_id", "path", "digest"], of_repo(repo))
-        self.known: dict[str, dict[str, int]] = {}
-        for row in rows.to_pylist():
-            self.known.setdefault(row["path"], {})[row["chunk_id"]] = row["digest"]
+        self.known = StoredChunks(store, repo)
         files = store.read("files", ["path", "digest", "reason"], of_repo(repo)).to_pylist()
         self.files: dict[str, int] = {row["path"]: row["digest"] for row in files}
         # The next run may find it mended, or fetched.
@@ -195,8 +201,7 @@ class _Partition:
         """Whether the file's rows are what cutting it would give."""
         if file.path in self.damaged:
             return False
-        chunk_digests = self.known.get(file.path, {}).values()
-        return self.files.get(file.path) == _file_digest(file, chunk_digests)
+        return self.files.get(file.path) == _file_digest(file, self.known.digests(file.path))
 
     def replace_files(self, cut_files: Iterator[tuple[SourceFile, FileChunks]]) -> None:
         """Write new and changed chunks, delete gone ones, then write the files' own rows."""
@@ -205,7 +210,7 @@ class _Partition:
         old: dict[str, int] = {}
         old_files: dict[str, int] = {}
         for file, found in cut_files:
-            old |= self.known.get(file.path, {})
+            old |= self.known.of(file.path)
             if file.path in self.files:
                 old_files[key((self.repo, file.path))] = self.files[file.path]
             before = len(chunk_columns["digest"])
@@ -223,8 +228,8 @@ class _Partition:
     def remove_files_but(self, wanted: Set[str]) -> None:
         """Delete the chunks of files that are gone, then their rows."""
         # A killed run may have left chunks of a file that has no row yet.
-        paths = (self.known.keys() | self.files.keys()) - wanted
-        gone = [chunk_id for path in paths for chunk_id in self.known.get(path, {})]
+        paths = (self.known.paths | self.files.keys()) - wanted
+        gone = [chunk_id for path in paths for chunk_id in self.known.of(path)]
         deleted = self.store.delete("chunks", gone)
         self.store.delete("files", [key((self.repo, p)) for p in paths & self.files.keys()])
         self.result.change += Change(0, deleted)

@@ -38,7 +38,7 @@ def _counts_agree(store: Store, repo: str) -> bool:
 def tables_state(store: Store, summarizer: Summarizer) -> str:
     """What the answer of needs_summarise hangs on: unchanged, it need not be asked again."""
     names = ("chunks", "summaries", store.summary_vectors)
-    versions = [str(store.table(name).version) for name in names]
+    versions = [str(store.ask(name, lambda table: table.version)) for name in names]
     return "-".join([*versions, summarizer.name, extractive.VERSION])
 
 

@@ -45,7 +45,7 @@ def remove_repository(settings: Settings, store: Store, name: str) -> dict[str, 
         # repository that counts as never indexed.
         for table in sorted(store.names(), key=lambda name: name != "repositories"):
             if count := store.count(table, of_repo(name)):
-                store.table(table).delete(of_repo(name))
+                store.delete_where(table, of_repo(name))
                 lost[table] = count
         shutil.rmtree(settings.data_dir / MIRRORS / f"{name}.git", ignore_errors=True)
     return lost
@@ -96,7 +96,8 @@ def remove_rows(
     store: StoreResource,
     embedder: dg.ResourceParam[Embedder],
 ) -> None:
-    settings = store.settings()
+    with told():
+        settings = store.settings()
     # Somebody may have put one back while the run waited.
     listed = {entry.name for entry in settings.repositories}
     if kept := sorted(listed.intersection(config.names)):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow.compute as pc
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from codesearch_resources.dagster import StoreResource
 from codesearch_resources.data_dir import Busy, DataDirError, lock, storage_trouble
@@ -19,7 +19,6 @@ from codesearch_resources.store import (
     DamagedTable,
     Store,
     StoreError,
-    damaged_table,
     of_repo,
     set_aside,
 )
@@ -54,13 +53,11 @@ def told(data_dir: Path | None = None) -> Iterator[None]:
     try:
         yield
     except DamagedTable as error:
-        raise _set_aside(data_dir, error.name) from None
+        raise dg.Failure(_set_aside(data_dir, error), allow_retries=False) from None
     except TOLD as error:
         raise dg.Failure(str(error), allow_retries=False) from None
-    except (OSError, RuntimeError, OperationalError) as error:
+    except (OSError, RuntimeError, ValueError, DatabaseError) as error:
         # LanceDB tells a full disk in the words of a RuntimeError, SQLite in those of its own.
-        if damaged := damaged_table(str(error)):
-            raise _set_aside(data_dir, damaged) from None
         sentence = storage_trouble(str(error))
         if sentence is None:
             raise
@@ -79,13 +76,10 @@ def exclusively(store: StoreResource, repo: str, job: str) -> Iterator[None]:
         yield
 
 
-def _set_aside(data_dir: Path | None, name: str) -> dg.Failure:
-    where = f" It was moved to {set_aside(data_dir, name)}." if data_dir else ""
-    return dg.Failure(
-        f"The table {name} is damaged: files of it are missing.{where} Run again: it is made anew "
-        "from the repositories and from results.db, and nothing is paid for twice.",
-        allow_retries=False,
-    )
+def _set_aside(data_dir: Path | None, damage: DamagedTable) -> str:
+    """Move a damaged table out of the way; the sentence that says so."""
+    place = set_aside(data_dir, damage.name) if data_dir else None
+    return f"{damage} It was moved to {place}." if place else str(damage)
 
 
 def data_version(store: Store, table: str, repo: str) -> dg.DataVersion:

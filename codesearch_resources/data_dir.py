@@ -156,6 +156,11 @@ _TROUBLE = {
     "permission denied": "data_dir cannot be written: permission denied. Make it writable for this "
     "user.",
     "database is locked": "results.db is locked by another process. Run again when it has ended.",
+    "disk image is malformed": "results.db is damaged. Restore it from a backup, or move it away "
+    "to start without what was paid for.",
+    "file is not a database": "results.db is damaged. Restore it from a backup, or move it away "
+    "to start without what was paid for.",
+    "too many open files": "Too many files are open. Raise the limit (ulimit -n) and run again.",
 }
 
 

@@ -13,11 +13,13 @@ from typing import Literal
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
+from codesearch_resources.data_dir import storage_trouble
 from codesearch_resources.summarizers.base import Summary
 
 RESULTS_FILE = "results.db"
 SCHEMA_VERSION = 1
 LOOKUP_BATCH = 500  # bound variables a statement
+LOCK_WAIT = 30.0  # seconds for another process that writes
 
 _metadata = sa.MetaData()
 _summaries = sa.Table(
@@ -68,7 +70,9 @@ class Results:
 
     def __init__(self, data_dir: Path) -> None:
         self.path = data_dir / RESULTS_FILE
-        self._engine = sa.create_engine(f"sqlite:///{self.path}", connect_args={"timeout": 30})
+        self._engine = sa.create_engine(
+            f"sqlite:///{self.path}", connect_args={"timeout": LOCK_WAIT}
+        )
         sa.event.listen(self._engine, "connect", _configure)
         self._migrate()
 
@@ -90,8 +94,9 @@ class Results:
                     connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
         except sa.exc.DatabaseError as error:
             raise ResultsError(
-                f"{self.path} cannot be read: {error.orig}. Restore it from a backup, or move it "
-                "away to start without what was paid for."
+                storage_trouble(str(error.orig))
+                or f"{self.path} cannot be read: {error.orig}. Restore it from a backup, or move "
+                "it away to start without what was paid for."
             ) from error
 
     def keep(self, summaries: Mapping[str, Summary]) -> None:

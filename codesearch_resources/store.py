@@ -8,10 +8,10 @@ changed. LanceDB is not fork-safe: a process that has opened a store never forks
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ ALWAYS = timedelta(0)
 SOON = timedelta(seconds=2)
 LANCE_FOLDER = "lancedb"
 MAKING = ".making"  # where a table is made before it is moved into place
+ASKED_AGAIN = 5  # times, while upkeep removes one version after the other under a question
 
 T = TypeVar("T")
 
@@ -46,31 +47,43 @@ class MissingTable(StoreError):
 
 
 class DamagedTable(StoreError):
-    """A table's files are not all there; `name` says whose."""
+    """A table's files are not all there, or not whole; `name` says whose."""
 
     def __init__(self, name: str, detail: str) -> None:
-        self.name = name
-        super().__init__(f"the table {name} is damaged: {detail.splitlines()[0][:200]}")
+        self.name, self.detail = name, detail
+        super().__init__(
+            f"The table {name} is damaged: files of it are missing or not whole. Run `codesearch "
+            "index`: it is made anew from the repositories and from results.db, and nothing is "
+            "paid for twice."
+        )
 
 
-def set_aside(data_dir: Path, name: str) -> Path:
+def set_aside(data_dir: Path, name: str) -> Path | None:
     """Move a damaged table out of the way, so that the next run makes it anew.
 
     Tables are projections: what they held is made again, and what was paid for is elsewhere.
+    Returns where it is now, None when somebody else has moved it.
     """
     folder = data_dir / LANCE_FOLDER
     place = folder / f"{name}.damaged-{time.time_ns()}"
-    (folder / f"{name}.lance").rename(place)
+    try:
+        (folder / f"{name}.lance").rename(place)
+    except FileNotFoundError:
+        return None
     return place
 
 
-_LOST_FILE = re.compile(r"(\w+)\.lance/\S*", re.ASCII)
+# LanceDB has no error class for these: files that are not there, or cut off, or something else.
+_DAMAGE = re.compile(
+    r"not found: \S+\.lance/|table '\w+' was not found|failed to fill whole buffer"
+    r"|does not appear to be a lance file|file size is too small|invalid range \d+\.\.\d+",
+    re.ASCII | re.IGNORECASE,
+)
 
 
-def damaged_table(message: str) -> str | None:
-    """The table whose file LanceDB did not find, by the words of its error."""
-    lost = _LOST_FILE.search(message) if "not found" in message.lower() else None
-    return lost.group(1) if lost else None
+def tells_damage(error: Exception) -> bool:
+    """Whether LanceDB speaks of a file that is missing or not whole."""
+    return _DAMAGE.search(str(error)) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +149,33 @@ class Store:
     def table(self, name: str) -> Any:
         """The opened LanceDB table.
 
-        Raises MissingTable when it has not been made.
+        Raises MissingTable when it has not been made. Questions go through `ask`.
         """
         if name not in self._tables:
             if not (self.folder / f"{name}.lance").is_dir():
                 raise MissingTable(f"no table {name} under {self.folder}")
-            try:
-                self._tables[name] = self._connection.open_table(name)
-            except (RuntimeError, ValueError, OSError) as error:
-                raise DamagedTable(name, str(error)) from error
+            self._tables[name] = self._connection.open_table(name)
         return self._tables[name]
+
+    def ask(self, name: str, question: Callable[[Any], T]) -> T:
+        """What `question` makes of the opened table.
+
+        Asked again where upkeep removed the version it was about, so it must be a read or a write
+        that may be done twice. Raises MissingTable, and DamagedTable when the files of the newest
+        version are not all there.
+        """
+        lost = ""
+        for _ in range(ASKED_AGAIN):
+            try:
+                return question(self.table(name))
+            except (RuntimeError, ValueError, OSError) as error:
+                if not tells_damage(error):
+                    raise
+                if str(error) == lost:  # the newest version lacks it too
+                    break
+                lost = str(error)
+                self._tables.pop(name, None)
+        raise DamagedTable(name, lost)
 
     def create(self) -> None:
         """Make the tables that are missing, with their indices; a no-op when all exist.
@@ -182,8 +212,12 @@ class Store:
 
     def read(self, name: str, columns: Sequence[str], where: str = "") -> pa.Table:
         """The given columns of the rows that match `where` (all rows when empty)."""
-        query = self.table(name).search().select(list(columns)).limit(ALL_ROWS)
-        return (query.where(where) if where else query).to_arrow()
+
+        def question(table: Any) -> pa.Table:
+            query = table.search().select(list(columns)).limit(ALL_ROWS)
+            return (query.where(where) if where else query).to_arrow()
+
+        return self.ask(name, question)
 
     def read_keys(
         self, name: str, columns: Sequence[str], column: str, keys: Sequence[str]
@@ -197,7 +231,7 @@ class Store:
 
     def count(self, name: str, where: str = "") -> int:
         """The number of rows that match `where`."""
-        return int(self.table(name).count_rows(where or None))
+        return self.ask(name, lambda table: int(table.count_rows(where or None)))
 
     def digests(self, name: str, repo: str) -> dict[str, int]:
         """Row key to row digest of one repository's partition."""
@@ -207,15 +241,9 @@ class Store:
 
     def upsert(self, name: str, rows: pa.Table) -> int:
         """Insert or update rows by the table's key; returns how many were written."""
+        key = self.specs[name].key
         for part in _slices(rows.cast(self.specs[name].schema)):
-            (
-                self.table(name)
-                .merge_insert(self.specs[name].key)
-                .use_index(False)
-                .when_matched_update_all()
-                .when_not_matched_insert_all()
-                .execute(part, timeout=WRITE_TIMEOUT)
-            )
+            self.ask(name, partial(_merge, key, part))
         return int(rows.num_rows)
 
     def upsert_changed(self, name: str, rows: pa.Table, known: Mapping[str, int]) -> int:
@@ -228,8 +256,12 @@ class Store:
         """Delete rows by key; returns how many keys were given. No keys, no commit."""
         ordered = sorted(keys)
         for batch in batched(ordered, DELETE_BATCH):
-            self.table(name).delete(among(self.specs[name].key, batch))
+            self.delete_where(name, among(self.specs[name].key, batch))
         return len(ordered)
+
+    def delete_where(self, name: str, where: str) -> None:
+        """Delete the rows that match `where`; a commit even when there are none."""
+        self.ask(name, lambda table: table.delete(where))
 
     def replace(self, name: str, repo: str, rows: pa.Table) -> Change:
         """Make `rows` the whole partition of one repository, writing only the difference."""
@@ -258,6 +290,16 @@ class Store:
             name: count_by(self.read(name, ["repo"]), "repo")
             for name in ("chunks", "summaries", self.code_vectors, self.summary_vectors)
         }
+
+
+def _merge(key: str, rows: pa.Table, table: Any) -> None:
+    (
+        table.merge_insert(key)
+        .use_index(False)
+        .when_matched_update_all()
+        .when_not_matched_insert_all()
+        .execute(rows, timeout=WRITE_TIMEOUT)
+    )
 
 
 def full_text_index() -> Any:

@@ -37,18 +37,18 @@ def _stemmer() -> Any:
     return Stemmer.Stemmer("english", 0)
 
 
-@lru_cache(maxsize=400_000)
+@lru_cache(maxsize=50_000)
 def _stem(word: str) -> str:
     return str(_stemmer().stemWord(word))
 
 
-@lru_cache(maxsize=400_000)
+@lru_cache(maxsize=50_000)
 def parts(name: str) -> tuple[str, ...]:
     """The lower-case parts of one identifier: `HTTPServer_v2` -> (http, server, v, 2)."""
     return tuple(part.lower() for part in PART.findall(name))
 
 
-@lru_cache(maxsize=400_000)
+@lru_cache(maxsize=50_000)
 def _indexed(name: str) -> tuple[str, ...]:
     if len(name) > LONGEST:
         return ()

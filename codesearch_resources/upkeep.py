@@ -5,6 +5,7 @@ disk of optimizing after every twentieth. A table with nothing to do gets no new
 """
 
 import json
+import os
 import random
 import shutil
 import time
@@ -20,6 +21,8 @@ from codesearch_resources.store import Store
 
 UNINDEXED_ROWS = 2_000  # unindexed text costs 25 CPU ms per 1,000 rows and query
 SMALL_FRAGMENTS = 20
+# A small table that is only ever updated in place has few fragments and yet a version a write.
+OLD_VERSIONS = 200
 # Below this an exact scan of 256 float16 numbers a row takes a few milliseconds.
 VECTOR_INDEX_ROWS = 20_000
 RETENTION = timedelta(hours=1)
@@ -36,6 +39,7 @@ class TableState:
     rows: int
     unindexed: int
     small_fragments: int
+    old_versions: int  # past RETENTION
     vector_index_rows: int | None  # None: the table has no vectors, or no vector index yet
 
     def wants_vector_index(self, spec: TableSpec) -> bool:
@@ -48,23 +52,31 @@ class TableState:
         return (
             (indexed and self.unindexed >= UNINDEXED_ROWS)
             or self.small_fragments >= SMALL_FRAGMENTS
+            or self.old_versions >= OLD_VERSIONS
             or self.wants_vector_index(spec)
         )
 
 
 def state(store: Store, name: str) -> TableState:
     """How a table stands, from its statistics alone."""
-    table, spec = store.table(name), store.specs[name]
-    indices = table.list_indices()
-    stats = table.stats()
+    spec = store.specs[name]
+    indices, stats = store.ask(name, lambda table: (table.list_indices(), table.stats()))
     has_vector_index = any(list(index.columns) == [spec.vector] for index in indices)
     return TableState(
         name,
         int(stats["num_rows"]),
         max((int(index.num_unindexed_rows or 0) for index in indices), default=0),
         int(stats["fragment_stats"]["num_small_fragments"]),
+        _old_versions(store.folder / f"{name}.lance" / "_versions"),
         _built_rows(store).get(name, 0) if has_vector_index else None,
     )
+
+
+def _old_versions(folder: Path) -> int:
+    """The versions that upkeep would remove, by their files: reading them costs far more."""
+    old = time.time() - RETENTION.total_seconds()
+    with os.scandir(folder) as entries:
+        return sum(entry.stat().st_mtime < old for entry in entries)
 
 
 def due(store: Store) -> list[TableState]:
@@ -82,13 +94,17 @@ def upkeep(store: Store) -> list[TableState]:
     """
     worked = due(store)
     for found in worked:
-        spec, table = store.specs[found.name], store.table(found.name)
+        spec = store.specs[found.name]
         if found.wants_vector_index(spec):
-            _retry(table, partial(_index_vectors, table, spec.vector))
+            store.ask(found.name, partial(_retry, partial(_index_vectors, column=spec.vector)))
             _remember_built_rows(store, found)
-        _retry(table, partial(table.optimize, cleanup_older_than=RETENTION))
+        store.ask(found.name, partial(_retry, _optimize))
         _remove_strays(store.folder / f"{found.name}.lance" / "data")
     return worked
+
+
+def _optimize(table: Any) -> None:
+    table.optimize(cleanup_older_than=RETENTION)
 
 
 def _index_vectors(table: Any, column: str) -> None:
@@ -111,11 +127,11 @@ def _remember_built_rows(store: Store, found: TableState) -> None:
     (store.folder / BUILT_ROWS).write_text(json.dumps(built))
 
 
-def _retry(table: Any, work: Callable[[], object]) -> None:
+def _retry(work: Callable[[Any], object], table: Any) -> None:
     """The library does not retry a preempted `optimize` or `create_index` by itself."""
     for attempt in range(COMMIT_ATTEMPTS):
         try:
-            work()
+            work(table)
             return
         except RuntimeError as error:
             if "Retryable commit conflict" not in str(error) or attempt == COMMIT_ATTEMPTS - 1:

@@ -104,7 +104,9 @@ def test_the_rest_of_a_removal_is_not_refused_half_way(file: Path) -> None:
     for left in (6, 5, 4, 3, 2, 1, 0):
         change = plan(catalog, settings, NOW)
         assert (len(change.removed), change.refused) == (left, ())
-        catalog = {name: row for name, row in change.known.items() if name not in change.removed[:1]}
+        catalog = {
+            name: row for name, row in change.known.items() if name not in change.removed[:1]
+        }
 
 
 @pytest.fixture
@@ -212,9 +214,7 @@ def test_whatever_changes_nothing_listed_and_never_more_than_half_goes(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "invariant.yaml"
-    settings = settings_of(
-        file, *sorted(listed), missing_discover=("~/x/*",) if unmounted else ()
-    )
+    settings = settings_of(file, *sorted(listed), missing_discover=("~/x/*",) if unmounted else ())
     before = {
         name: Known(
             name,

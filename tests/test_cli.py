@@ -135,7 +135,7 @@ def test_repositories_are_added_listed_and_removed_comments_kept(
     rows = json.loads(at(workspace, "repos", "list", "--json").output)
     assert (rows[1]["name"], rows[1]["branch"], rows[1]["root"]) == ("web", "main", "src")
     removed = at(workspace, "repos", "remove", "web").output
-    assert "its rows, which stay until the nightly catalog" in " ".join(removed.split())
+    assert "the next `codesearch index` deletes them" in " ".join(removed.split())
     assert workspace.file.read_text() == before
     assert "repos add: web" in log_of(workspace)
     assert "repos remove: web" in log_of(workspace)
@@ -462,3 +462,27 @@ def test_numbers_stand_to_the_right_and_words_to_the_left() -> None:
     assert terminal.table(("name", "count"), [("a", 5), ("long", 10)]) == (
         "name  count\na         5\nlong     10"
     )
+
+
+def test_removing_with_yes_deletes_the_rows_at_once_and_once_only(
+    make_tree: Callable[..., WorkTree], make_workspace: Callable[..., Workspace]
+) -> None:
+    trees = [make_tree(name, {"a.py": f"def {name}():\n    pass\n"}) for name in ("one", "two")]
+    workspace = make_workspace(*trees)
+    workspace.index()
+    assert "rows deleted" in at(workspace, "repos", "remove", "two", "--yes").output
+    with workspace.open() as opened:
+        assert set(opened.table("chunks")["repo"]) == {"one"}
+    assert "no repository named 'two'" in at(workspace, "repos", "remove", "two", code=2).stderr
+
+
+def test_a_struck_repository_goes_with_the_next_index_and_that_is_said(
+    make_tree: Callable[..., WorkTree], make_workspace: Callable[..., Workspace]
+) -> None:
+    trees = [make_tree(name, {"a.py": f"def {name}():\n    pass\n"}) for name in ("one", "two")]
+    workspace = make_workspace(*trees)
+    workspace.index()
+    at(workspace, "repos", "remove", "two")
+    assert "removed two: it is no longer in the settings" in at(workspace, "index").output
+    with workspace.open() as opened:
+        assert set(opened.table("chunks")["repo"]) == {"one"}

@@ -1,7 +1,9 @@
 """The unattended life of a workspace: its sensors' ticks, its clock, the runs they request."""
 
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,13 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from conftest import Workspace, WorkTree
-from indexes import Line
+import pytest
+from conftest import WorkTree
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
+from indexes import CutHere, Line
 
+from codesearch_assets import night
 from codesearch_assets.definitions import build
-from codesearch_assets.runs import QUIET
+from codesearch_assets.partitions import NAME
+from codesearch_assets.runs import QUIET, instance_of
 from codesearch_resources.dagster import configured
+from codesearch_resources.embedders.embedded import EmbeddedEmbedder
 from codesearch_resources.settings import Settings, load
+from codesearch_resources.store import Store
 
 HOLDER = """
 import sys
@@ -72,6 +80,11 @@ class Unattended:
     def settings(self) -> Settings:
         return load(self.file, absent_ok=True)
 
+    def store(self) -> Store:
+        """The tables, reading every commit."""
+        data_dir = self.settings.data_dir
+        return Store(data_dir, EmbeddedEmbedder.id, EmbeddedEmbedder.dimensions)
+
     def tick(self, sensor: str) -> Any:
         """Evaluate a sensor as the daemon would; returns its SensorExecutionData."""
         context = dg.build_sensor_context(
@@ -81,7 +94,8 @@ class Unattended:
             resources={**configured(str(self.file)), **self.resources},
             sensor_name=sensor,
         )
-        with context:
+        # The daemon's process gives the partitions to the resolution of run requests like this.
+        with context, dg.partition_loading_context(dynamic_partitions_store=self.instance):
             made = self.definitions.resolve_sensor_def(sensor).evaluate_tick(context)
         self.cursors[sensor] = made.cursor
         for request in made.dynamic_partitions_requests or []:
@@ -112,10 +126,94 @@ def names(requests: Sequence[dg.RunRequest]) -> list[tuple[str, str]]:
     return [(request.job_name or "", request.partition_key or "") for request in requests]
 
 
-def index_quickly(workspace: Workspace, *trees: WorkTree) -> None:
-    """Make every asset of these repositories, without Dagster for its cost."""
-    folder = workspace.settings.data_dir
-    for tree in trees:
-        line = Line(folder, tree)
-        line.run()
-        line.results.close()
+ADD = "def add(left, right):\n    return left + right\n"
+REPOS = ("api", "lib", "web")
+
+
+class World(Unattended):
+    """Three repositories, the night switched on, the clock at three."""
+
+    trees: dict[str, WorkTree]
+    clock: Clock
+
+    def commit(self, name: str) -> str:
+        text = f"def changed_{time.monotonic_ns()}():\n    return 1\n"
+        return self.trees[name].commit({"changed.py": text})
+
+    def finish(self, name: str) -> None:
+        """Bring a repository up to date, without Dagster for its cost."""
+        _index(self.settings.data_dir, self.trees[name])
+
+    def begin(self, job: str, repo: str, status: dg.DagsterRunStatus, config: Any = None) -> str:
+        """A run of the instance that stands at `status`; nobody works on it."""
+        location = RegisteredCodeLocationOrigin("codesearch_assets.definitions")
+        run = self.instance.create_run_for_job(
+            self.definitions.resolve_job_def(job),
+            run_config=config,
+            tags={"dagster/partition": repo} if repo else {},
+            status=status,
+            remote_job_origin=RemoteRepositoryOrigin(location, "__repository__").get_job_origin(
+                job
+            ),
+        )
+        return run.run_id
+
+    def strike(self, *names: str) -> None:
+        """Take repositories out of the settings."""
+        lines = self.file.read_text().splitlines()
+        kept = [line for line in lines if not line.endswith(tuple(f"/{name}" for name in names))]
+        self.file.write_text("\n".join(kept) + "\n")
+
+
+def make_template(folder: Path) -> Path:
+    """Three repositories, their index and a Dagster home, to be copied into each test."""
+    from codesearch_assets import chunks as chunks_module
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunks_module, "CuttingProcess", CutHere)
+        for name in REPOS:
+            tree = WorkTree(folder / name)
+            tree.path.mkdir(parents=True)
+            tree.git("init", "--quiet", "--initial-branch=main")
+            tree.commit({f"{name}.py": ADD}, "first")
+            _index(folder / "workspace" / "data", tree)
+    file = folder / "workspace" / "codesearch.yaml"
+    file.write_text("repositories: []\n")
+    with instance_of(load(file)) as instance:
+        instance.add_dynamic_partitions(NAME, list(REPOS))
+    for owned in ("data", "dagster_home"):
+        (folder / "workspace" / owned / "configuration").unlink()
+    return folder
+
+
+@contextmanager
+def copied(
+    template: Path,
+    folder: Path,
+    *,
+    extra: str = "",
+    indexed: bool = True,
+    resources: Mapping[str, object] | None = None,
+) -> Iterator[World]:
+    """A world of its own: the template under `folder`, its night just begun."""
+    shutil.copytree(template, folder, dirs_exist_ok=True, symlinks=True)
+    file = folder / "workspace" / "codesearch.yaml"
+    entries = "".join(f"  - path: {folder / name}\n" for name in REPOS)
+    file.write_text(f"repositories:\n{entries}{extra}")
+    if not indexed:
+        shutil.rmtree(folder / "workspace" / "data")
+    with instance_of(load(file)) as instance, pytest.MonkeyPatch.context() as patch:
+        world = World(file, instance, resources or {})
+        world.trees = {name: WorkTree(folder / name) for name in REPOS}
+        world.clock = Clock()
+        patch.setattr(night, "now", world.clock)
+        world.clock.to(2)
+        world.cursors["nightly"] = night.Cursor().after(world.clock.time, {}).text()
+        world.clock.to(3)
+        yield world
+
+
+def _index(data_dir: Path, tree: WorkTree) -> None:
+    line = Line(data_dir, tree)
+    line.run()
+    line.results.close()

@@ -7,12 +7,12 @@ exactly one. All sizes are effective lines (`Source.size`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from codesearch_assets.chunking import windows
-from codesearch_assets.chunking.chunk import Chunk, content_hash
+from codesearch_assets.chunking.chunk import Chunk, Symbol, content_hash
 from codesearch_assets.chunking.grammar import (
     SCOPE,
     Definition,
@@ -324,7 +324,13 @@ class Cutter:
             kind=kind,
             symbol=symbol,
             symbols=tuple(
-                replace(s, end_line=source.trim(s.start_line - 1, min(s.end_line, hi))[1])
+                Symbol(
+                    s.name,
+                    s.kind,
+                    s.start_line,
+                    source.trim(s.start_line - 1, min(s.end_line, hi))[1],
+                    s.exported,
+                )
                 for s in symbols
             ),
             header=header,

@@ -71,6 +71,7 @@ class Grammar:
     annotations: siblings that belong to the next definition whatever lies between, if `annotates`
     says so of the node. doc_of: the doc text in one of them, or "".
     name_fields, name_types, body_fields, body_types: the first such field or child is it.
+    overloads: neighbours of one name are definitions of their own, not clauses of one.
     separator: between the parts of a qualified name; "" leaves names as they are.
     prepare: rewrites the text before it is parsed; no line may be added, removed or moved.
     reader: asked before the tables for the node types in `reads`, with the node and whether it
@@ -93,6 +94,7 @@ class Grammar:
     name_types: frozenset[str] = frozenset()
     body_fields: tuple[str, ...] = ("body",)
     body_types: frozenset[str] = frozenset()
+    overloads: bool = False
     separator: str = "."
     docstrings: bool = False
     visibility: Visibility | None = None

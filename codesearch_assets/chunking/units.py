@@ -120,7 +120,7 @@ def siblings(
         one.hi = following.lo
     if units:
         units[0].lo, units[-1].hi = lo, hi
-    return _glued(units)
+    return _glued(units, grammar)
 
 
 @dataclass(slots=True)
@@ -210,13 +210,13 @@ def found_in(
     ]
 
 
-def _glued(units: list[Unit]) -> list[Unit]:
-    """Join overloads, getters with setters, and runs of imports."""
+def _glued(units: list[Unit], grammar: Grammar) -> list[Unit]:
+    """Join clauses and announced overloads, getters with setters, and runs of imports."""
     out: list[Unit] = []
     for unit in units:
         before = out[-1] if out else None
         same = before is not None and not before.head and before.rank == unit.rank
-        if before is None or not same or not _belongs(before, unit):
+        if before is None or not same or not _belongs(before, unit, grammar):
             out.append(unit)
             continue
         before.parts = before.parts or [replace(before)]
@@ -228,10 +228,12 @@ def _glued(units: list[Unit]) -> list[Unit]:
     return out
 
 
-def _belongs(before: Unit, unit: Unit) -> bool:
+def _belongs(before: Unit, unit: Unit, grammar: Grammar) -> bool:
     if unit.rank == "import":
         return True
     if unit.rank != "definition" or before.name != unit.name:
+        return False
+    if grammar.overloads and before.definitions[-1].body is not None:
         return False
     return not any(one.container for one in before.definitions + unit.definitions)
 
@@ -239,6 +241,7 @@ def _belongs(before: Unit, unit: Unit) -> bool:
 def symbols_of(unit: Unit, grammar: Grammar) -> list[Symbol]:
     """The definitions of a unit and the members of its containers, by lines."""
     out: list[Symbol] = []
+    last_body: Node | None = None
     scope = unit.scope
     outside = (scope.around, scope.exported, scope.kind == "container")
     prefix = "" if unit.head else scope.prefix
@@ -250,8 +253,10 @@ def symbols_of(unit: Unit, grammar: Grammar) -> list[Symbol]:
         exported = exported and is_exported(one, grammar, around)
         if one.name and one.kind != SCOPE:
             first, last = rows(one.node)
-            if out and out[-1].name == name:  # overloads are one definition
+            clause = not grammar.overloads or last_body is None
+            if clause and out and out[-1].name == name and not one.container:
                 first = out.pop().start_line - 1
+            last_body = one.body
             out.append(Symbol(name, one.kind, first + 1, last + 1, exported))
         if one.container and one.body is not None and depth < _MEMBER_DEPTH and not unit.head:
             inside = members_are_methods(one, inside)

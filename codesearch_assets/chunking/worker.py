@@ -8,6 +8,7 @@ parent: it reads the end of its input.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -274,10 +275,11 @@ def _packed(found: FileChunks) -> tuple[Any, ...]:
 
 
 def _unpacked(packed: tuple[Any, ...]) -> FileChunks:
-    *rest, chunks = packed
+    language, outcome, reason, generated, chunks = packed
     for values in chunks:
         values[_SYMBOLS] = tuple(Symbol(*symbol) for symbol in values[_SYMBOLS])
-    return FileChunks(*rest, tuple(Chunk(*values) for values in chunks))
+    found = tuple(Chunk(*values) for values in chunks)
+    return FileChunks(language, outcome, reason, generated, found)
 
 
 def serve(arguments: tuple[Any, ...]) -> None:
@@ -290,8 +292,11 @@ def serve(arguments: tuple[Any, ...]) -> None:
     module, name = target.split(":")
     cut = getattr(import_module(module), name)
     _put(outgoing, _READY)
+    gc.freeze()
+    gc.disable()  # it walks all that a file has made, again and again, and finds nothing
     with suppress(BrokenPipeError):
         while (frame := _take(incoming)) is not None:
+            gc.collect()
             for file in pickle.loads(frame):
                 # Nothing catches this signal, so it ends even a parser that never comes back.
                 signal.setitimer(signal.ITIMER_PROF, limits.cpu(len(file[0])))

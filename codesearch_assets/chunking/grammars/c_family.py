@@ -39,11 +39,13 @@ _FUNCTION_MACRO = re.compile(
     r"|virtual|void|int|bool|char|unsigned|const|operator|friend|struct|enum|class|size_t)\b)",
     re.MULTILINE,
 )
-_WORD = re.compile(r"[^\n]")
+_CHARACTER = re.compile(r"[^\n]")
+_WORDS = re.compile(r"\w+")
+_MACRO = re.compile(r"[A-Z][A-Z0-9_]+")
 
 
 def _blank(found: re.Match[str]) -> str:
-    return _WORD.sub(" ", found.group())
+    return _CHARACTER.sub(" ", found.group())
 
 
 def _prepare_c(text: str) -> str:
@@ -80,6 +82,8 @@ def _declared(node: Node | None) -> tuple[Node | None, bool]:
 def _plain(node: Node) -> str:
     """``Box::total`` for ``Box<T>::total``."""
     text = " ".join(text_of(node).split())
+    if node.type == "operator_cast":
+        return text.partition("(")[0]
     if "operator" in text:
         return text.replace("operator ", "operator", 1) if node.type == "operator_name" else text
     for _ in range(8):
@@ -146,12 +150,7 @@ def _read(node: Node, in_container: bool) -> list[Definition] | None:
         name, function = _declared(node.child_by_field_name("declarator"))
         if name is None:
             return _typed(node)
-        body = node.child_by_field_name("body")
-        if not function and name.type != "operator_cast":
-            # `class MACRO Name {...}` looks like a function without parameters
-            return _macro_class(node, name, body)
-        method = in_container or name.type == "qualified_identifier"
-        return [Definition(_plain(name), "method" if method else "function", node, body)]
+        return _read_function(node, name, function or name.type == "operator_cast", in_container)
     if kind == "preproc_def":
         if node.child_by_field_name("value") is None:
             return []
@@ -165,11 +164,18 @@ def _read(node: Node, in_container: bool) -> list[Definition] | None:
     return _read_declaration(node, in_container)
 
 
-def _macro_class(node: Node, name: Node, body: Node | None) -> list[Definition]:
+def _read_function(node: Node, name: Node, function: bool, in_container: bool) -> list[Definition]:
+    body = node.child_by_field_name("body")
     kind = node.child_by_field_name("type")
-    if kind is None or kind.type not in _TYPES:
-        return []
-    return [Definition(_plain(name), "class", node, body, True)]
+    called = _plain(name)
+    if not function and kind is not None and kind.type in _TYPES:
+        return [Definition(called, "class", node, body, True)]  # class MACRO Name {...}
+    if not function and not (kind is not None and _MACRO.fullmatch(text_of(kind))):
+        return []  # else TEST_IMPL(name) {...}
+    if kind is None and _MACRO.fullmatch(called):  # TEST(suite, name) {...}
+        called = ".".join(_WORDS.findall(text_of(node.child_by_field_name("declarator")))[1:])
+    method = in_container or name.type == "qualified_identifier"
+    return [Definition(called, "method" if method else "function", node, body)]
 
 
 _READS = frozenset(
@@ -187,6 +193,7 @@ C = Grammar(
     transparent=_PREPROCESSOR,
     guards=_PREPROCESSOR,
     imports=frozenset({"preproc_include"}),
+    overloads=True,
     visibility=Visibility(hidden=r"^static\b"),
     prepare=_prepare_c,
     reads=_READS,
@@ -205,6 +212,7 @@ CPP = Grammar(
     guards=_PREPROCESSOR,
     imports=frozenset({"preproc_include", "using_declaration"}),
     separator="::",
+    overloads=True,
     visibility=Visibility(hidden=r"^static\b"),
     prepare=_prepare_cpp,
     reads=_READS | {"class_specifier", "namespace_definition"},

@@ -58,6 +58,7 @@ CSHARP = Grammar(
     imports=frozenset({"using_directive", "file_scoped_namespace_declaration"}),
     name_fields=("name", "type"),
     body_fields=("body", "accessors", "value"),
+    overloads=True,
     visibility=Visibility(exported=r"\b(?:public|protected)\b|^namespace\b", members=True),
     reads=frozenset(
         {

@@ -55,6 +55,7 @@ JAVA = Grammar(
     transparent=frozenset({"enum_body_declarations"}),
     comments=_COMMENTS,
     imports=frozenset({"package_declaration", "import_declaration"}),
+    overloads=True,
     visibility=Visibility(exported=r"\b(?:public|protected)\b", members=True),
     reads=frozenset({"field_declaration", "constant_declaration"}),
     reader=_read_java,
@@ -119,6 +120,7 @@ KOTLIN = Grammar(
     imports=frozenset({"package_header", "import"}),
     name_fields=("name", "type"),
     body_types=_KOTLIN_BODIES,
+    overloads=True,
     visibility=Visibility(hidden=r"\b(?:private|internal)\b"),
     reads=frozenset(
         {
@@ -172,6 +174,7 @@ SCALA = Grammar(
     ),
     comments=_COMMENTS,
     imports=frozenset({"package_clause", "import_declaration", "export_declaration"}),
+    overloads=True,
     visibility=Visibility(hidden=r"\bprivate\b"),
     reads=frozenset({"extension_definition", "given_definition", "val_definition"}),
     reader=_read_scala,

@@ -41,6 +41,7 @@ SWIFT = Grammar(
     containers=frozenset({"protocol_declaration"}),
     comments=frozenset({"comment", "multiline_comment"}),
     imports=frozenset({"import_declaration"}),
+    overloads=True,
     visibility=Visibility(hidden=r"\b(?:private|fileprivate)\b"),
     reads=frozenset(
         {
