@@ -88,7 +88,6 @@ def refresh(repository: Path, data: Path) -> None:
                 "before MB": before,
                 "snapshot MB": snapshot,
                 "peak MB": _peak(),
-                "child MB": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
             }
         )
     )

@@ -16,7 +16,7 @@ Exit code 1 when parse / cut is below 0.6, or semble / cut below 0.75.
 
 import argparse
 import gc
-import os
+import resource
 import sys
 import tempfile
 import time
@@ -36,7 +36,8 @@ LEAST = 0.2  # MB of a language that is worth a row
 
 def cpu() -> float:
     """CPU seconds of this process and its ended children."""
-    return sum(os.times()[:4])
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
 
 
 def seconds(work: Callable[[], object]) -> float:

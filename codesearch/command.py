@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from codesearch.errors import BadQuery, NoConfiguration, SearchError
-from codesearch_resources.data_dir import DataDirError, check_data_dir
+from codesearch_resources.data_dir import DataDirError, check_data_dir, storage_trouble
 from codesearch_resources.git import GitError, scrub
 from codesearch_resources.log_file import LOGGER, end_logs, log_to_file, log_to_terminal
 from codesearch_resources.settings import Settings, SettingsError, UnknownRepository, find, load
@@ -56,7 +56,10 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
 def _told(error: Exception, name: str, *, verbose: bool) -> int:
     """Tell a person what went wrong; returns the exit code. The trace goes to the log."""
     code = next((EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES), None)
-    if code is None:
+    if code is None and (advice := storage_trouble(str(error))):
+        log.error("%s: %s", name, traceback.format_exc())
+        code, text = NEEDS_A_PERSON, advice
+    elif code is None:
         log.error("%s: %s", name, traceback.format_exc())
         text = f"{type(error).__name__}: {error}\nThis should not happen; -v shows where it did."
     else:

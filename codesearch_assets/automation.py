@@ -27,6 +27,7 @@ from codesearch_resources.dagster import NO_CONFIGURATION, RepositoriesResource,
 from codesearch_resources.embedders.base import Embedder
 from codesearch_resources.results import Slice
 from codesearch_resources.settings import RepositorySettings, Settings, SettingsError, load
+from codesearch_resources.soundness import check_tables
 from codesearch_resources.store import Store
 from codesearch_resources.summarizers.base import Summarizer
 
@@ -199,6 +200,7 @@ def _refresh_requests(
     context: dg.SensorEvaluationContext, settings: Settings, tables: Store, embedder: Embedder
 ) -> tuple[list[dg.RunRequest], list[str]]:
     """A run for each repository that is behind; a line for each that could not be asked."""
+    check_tables(tables)
     found, silent = night.heads(settings, settings.repositories)
     lines = [f"{name}: {reason}" for name, reason in sorted(silent.items())]
     known = set(context.instance.get_dynamic_partitions(NAME))

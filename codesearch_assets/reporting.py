@@ -45,23 +45,35 @@ TOLD = (
 
 
 @contextmanager
-def told(data_dir: Path | None = None) -> Iterator[None]:
-    """Fail the step in one sentence for whatever a person can mend.
+def mendable(data_dir: Path | None = None) -> Iterator[None]:
+    """Tell trouble of the disk, the tables or results.db as an error whose words say what to do.
 
     A damaged table under `data_dir` is set aside first, so that the next run makes it anew.
+    Raises StoreError and DataDirError.
     """
     try:
         yield
     except DamagedTable as error:
-        raise dg.Failure(_set_aside(data_dir, error), allow_retries=False) from None
-    except TOLD as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
+        place = set_aside(data_dir, error.name) if data_dir else None
+        raise StoreError(f"{error} It was moved to {place}." if place else str(error)) from error
+    except ResultsError as error:
+        raise DataDirError(str(error)) from error
     except (OSError, RuntimeError, ValueError, DatabaseError) as error:
         # LanceDB tells a full disk in the words of a RuntimeError, SQLite in those of its own.
         sentence = storage_trouble(str(error))
         if sentence is None:
             raise
-        raise dg.Failure(sentence, allow_retries=False) from None
+        raise DataDirError(sentence) from error
+
+
+@contextmanager
+def told(data_dir: Path | None = None) -> Iterator[None]:
+    """Fail the step in one sentence for whatever a person can mend; see `mendable`."""
+    try:
+        with mendable(data_dir):
+            yield
+    except TOLD as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
 
 
 @contextmanager
@@ -74,12 +86,6 @@ def exclusively(store: StoreResource, repo: str, job: str) -> Iterator[None]:
         data_dir = store.data_dir()
     with told(data_dir), lock(data_dir, f"{repo}.{job}", wait=LOCK_WAIT):
         yield
-
-
-def _set_aside(data_dir: Path | None, damage: DamagedTable) -> str:
-    """Move a damaged table out of the way; the sentence that says so."""
-    place = set_aside(data_dir, damage.name) if data_dir else None
-    return f"{damage} It was moved to {place}." if place else str(damage)
 
 
 def data_version(store: Store, table: str, repo: str) -> dg.DataVersion:

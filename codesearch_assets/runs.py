@@ -17,6 +17,7 @@ from codesearch_assets.definitions import build
 from codesearch_assets.freshness import needs_refresh, needs_summarise
 from codesearch_assets.partitions import COMMIT_TAG, add_partitions
 from codesearch_assets.removal import remove
+from codesearch_assets.reporting import mendable
 from codesearch_resources.catalog import plan, read_catalog, write_catalog
 from codesearch_resources.dagster import configured
 from codesearch_resources.data_dir import open_data_dir
@@ -26,6 +27,7 @@ from codesearch_resources.progress import report
 from codesearch_resources.results import Results
 from codesearch_resources.settings import RepositorySettings, Settings
 from codesearch_resources.shipped import shipped
+from codesearch_resources.soundness import check_tables
 from codesearch_resources.store import Store
 from codesearch_resources.summarizers.base import Summarizer
 from codesearch_resources.upkeep import due
@@ -82,12 +84,24 @@ def index(
 
     Only what is behind is run, unless `everything`. One repository's failure costs no other one.
     `resources` replace the configured ones by name, in the runs and in the decision what to run.
+    Raises StoreError and DataDirError for what stands in the way of all.
     """
+    with mendable(settings.data_dir):
+        return _index(settings, entries, everything, resources)
+
+
+def _index(
+    settings: Settings,
+    entries: Sequence[RepositorySettings],
+    everything: bool,
+    resources: Mapping[str, object] | None,
+) -> list[Outcome]:
     used = {**configured(str(settings.file)), **(resources or {})}
     embedder, summarizer = cast(Embedder, used["embedder"]), cast(Summarizer, used["summarizer"])
     store = Store(settings.data_dir, embedder.id, embedder.dimensions)
     with instance_of(settings) as instance:
         store.create()
+        check_tables(store)
         outcomes = follow_settings(settings, store, instance)
         runner = Runner(settings, instance, used)
         heads, silent = night.heads(settings, entries)

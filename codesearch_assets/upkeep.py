@@ -94,7 +94,9 @@ def purge_runs(instance: dg.DagsterInstance, settings: Settings, now: datetime) 
 def upkeep(
     context: dg.AssetExecutionContext, store: StoreResource, embedder: dg.ResourceParam[Embedder]
 ) -> Materialized:
-    with told(), lock(store.data_dir(), LOCK, wait=LOCK_WAIT):
+    with told():
+        data_dir = store.data_dir()
+    with told(data_dir), lock(data_dir, LOCK, wait=LOCK_WAIT):
         worked = run_upkeep(store.open(embedder))
         purged = purge_runs(context.instance, store.settings(), night.now())
     return dg.MaterializeResult(

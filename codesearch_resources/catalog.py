@@ -54,8 +54,8 @@ def read_catalog(data_dir: Path) -> dict[str, Known]:
         return {}
     except (ValueError, TypeError, KeyError) as error:
         raise DataDirError(
-            f"{file} cannot be read: {error}. Delete it: it is made anew from the settings, and "
-            "what was struck while it was broken is taken out by `codesearch repos remove`."
+            f"{file} cannot be read: {error}. Delete it: it is made anew from the settings. What "
+            "was struck while it was broken is to be listed once more, and then struck."
         ) from error
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -44,6 +45,8 @@ def open_data_dir(data_dir: Path, dagster_home: Path, configuration: Path) -> No
         for folder in unowned:
             _write(folder / OWNER_FILE, f"{configuration}\n")
     except OSError as error:
+        if error.errno in (ENOSPC, EDQUOT):
+            raise DataDirError(storage_trouble(str(error)) or str(error)) from error
         raise DataDirError(
             f"cannot write {error.filename or data_dir}: {error.strerror}. "
             "Make the folder writable, or set data_dir and dagster_home to folders that are."
@@ -68,6 +71,12 @@ def _has_format(data_dir: Path) -> bool:
     if not path.exists():
         return False
     found = path.read_text().strip()
+    if found.isdecimal() and int(found) < FORMAT:
+        raise DataDirError(
+            f"{data_dir} has the older format {found}, this version reads format {FORMAT}. Move "
+            f"its folder lancedb and its file {FORMAT_FILE} away and run `codesearch index`: the "
+            "tables are made anew, and what results.db holds is not paid for again."
+        )
     if found != str(FORMAT):
         raise DataDirError(
             f"{data_dir} has format {found or 'unknown'}, this version reads format {FORMAT}. "
@@ -155,6 +164,8 @@ _TROUBLE = {
     "readonly database": "results.db cannot be written. Make data_dir writable.",
     "permission denied": "data_dir cannot be written: permission denied. Make it writable for this "
     "user.",
+    "unable to open database file": "A database under data_dir or dagster_home cannot be opened. "
+    "Make both folders writable, and free space if their disk is full.",
     "database is locked": "results.db is locked by another process. Run again when it has ended.",
     "disk image is malformed": "results.db is damaged. Restore it from a backup, or move it away "
     "to start without what was paid for.",

@@ -5,8 +5,10 @@ rows are upserted first, rows that are gone are deleted after. Nothing is writte
 changed. LanceDB is not fork-safe: a process that has opened a store never forks.
 """
 
+import os
 import re
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +35,7 @@ ALWAYS = timedelta(0)
 SOON = timedelta(seconds=2)
 LANCE_FOLDER = "lancedb"
 MAKING = ".making"  # where a table is made before it is moved into place
+SEEN = ".seen"  # the last version of each table that was written
 ASKED_AGAIN = 5  # times, while upkeep removes one version after the other under a question
 
 T = TypeVar("T")
@@ -66,6 +69,7 @@ def set_aside(data_dir: Path, name: str) -> Path | None:
     """
     folder = data_dir / LANCE_FOLDER
     place = folder / f"{name}.damaged-{time.time_ns()}"
+    (folder / SEEN / name).unlink(missing_ok=True)
     try:
         (folder / f"{name}.lance").rename(place)
     except FileNotFoundError:
@@ -153,9 +157,30 @@ class Store:
         """
         if name not in self._tables:
             if not (self.folder / f"{name}.lance").is_dir():
-                raise MissingTable(f"no table {name} under {self.folder}")
-            self._tables[name] = self._connection.open_table(name)
+                raise MissingTable(
+                    f"no table {name} under {self.folder}; run `codesearch index`, which makes it"
+                )
+            seen = self._seen(name)  # before it is opened: a writer may move both meanwhile
+            opened = self._connection.open_table(name)
+            if opened.version < seen:
+                # Without its newest manifest a table is, without a word, what it was before.
+                raise DamagedTable(name, f"version {opened.version} came after {seen}")
+            self._tables[name] = opened
         return self._tables[name]
+
+    def _seen(self, name: str) -> int:
+        file = self.folder / SEEN / name
+        text = file.read_text() if file.exists() else ""
+        return int(text) if text.isdecimal() else 0
+
+    def _write(self, name: str, change: Callable[[Any], object]) -> None:
+        """Make a change and note the version it led to."""
+        self.ask(name, change)
+        folder = self.folder / SEEN
+        folder.mkdir(exist_ok=True)
+        aside = folder / f".{name}.{os.getpid()}.{threading.get_ident()}"
+        aside.write_text(str(self.table(name).version))
+        aside.replace(folder / name)
 
     def ask(self, name: str, question: Callable[[Any], T]) -> T:
         """What `question` makes of the opened table.
@@ -207,6 +232,7 @@ class Store:
                 table.create_index(column, config=kind())
         for column in spec.full_text:
             table.create_index(column, config=full_text_index())
+        (self.folder / SEEN / name).unlink(missing_ok=True)
         (making / f"{name}.lance").rename(self.folder / f"{name}.lance")
         shutil.rmtree(making)
 
@@ -243,7 +269,7 @@ class Store:
         """Insert or update rows by the table's key; returns how many were written."""
         key = self.specs[name].key
         for part in _slices(rows.cast(self.specs[name].schema)):
-            self.ask(name, partial(_merge, key, part))
+            self._write(name, partial(_merge, key, part))
         return int(rows.num_rows)
 
     def upsert_changed(self, name: str, rows: pa.Table, known: Mapping[str, int]) -> int:
@@ -261,7 +287,7 @@ class Store:
 
     def delete_where(self, name: str, where: str) -> None:
         """Delete the rows that match `where`; a commit even when there are none."""
-        self.ask(name, lambda table: table.delete(where))
+        self._write(name, lambda table: table.delete(where))
 
     def replace(self, name: str, repo: str, rows: pa.Table) -> Change:
         """Make `rows` the whole partition of one repository, writing only the difference."""

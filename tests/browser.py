@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import socket
@@ -37,7 +38,7 @@ WINDOW = {"width": 1280, "height": 800}
 
 @dataclass(frozen=True)
 class Webserver:
-    """A running `dagster-webserver` or `dagster dev`."""
+    """A running webserver of Dagster, with or without the daemon beside it."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -54,15 +55,14 @@ class Webserver:
 
 @contextmanager
 def webserver(*command: str, folder: Path, environment: Mapping[str, str]) -> Iterator[Webserver]:
-    """`dagster-webserver …` or `dagster dev …` in `folder`, on a free port.
+    """`dagster dev …`, `dagster_webserver …` or `codesearch ui …` in `folder`, on a free port.
 
     Yields once the code location is loaded; ends the whole process group at exit.
     """
     port, log = free_port(), folder / f"{command[0]}.log"
-    program = str(Path(sys.executable).with_name(command[0]))
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [program, *command[1:], "-p", str(port)],
+            [sys.executable, "-m", *command, "--port", str(port)],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(CHECKOUT), **environment},
             stdin=subprocess.DEVNULL,
@@ -163,3 +163,33 @@ def browser_page() -> Iterator[Any]:
             yield browser.new_page(viewport=WINDOW)
         finally:
             browser.close()
+
+
+def see(page: Any, *texts: str) -> None:
+    """Wait until each of the texts stands on the page by itself, and can be seen."""
+    for text in texts:
+        page.get_by_text(text, exact=True).locator("visible=true").first.wait_for()
+
+
+def materialise(page: Any, address: str, *partitions: str) -> str:
+    """Materialise what the page at `address` shows, for partitions chosen in its dialog.
+
+    Returns the run or the backfill that the UI then names: the first characters of its id.
+    """
+    page.goto(address)
+    page.get_by_role("button", name=re.compile("^Materialize( all)?…")).first.click()
+    page.get_by_text("Select a partition").first.click()
+    for partition in partitions:
+        page.get_by_role("menuitem", name=re.compile(f"^{partition}\\b")).click()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name=re.compile("^Launch ")).click()
+    told = page.get_by_text(re.compile(r"^(Launched run|Created backfill)"))
+    told.wait_for()
+    return str(told.inner_text().split()[2])
+
+
+def switch(page: Any, server: Webserver, sensor: str) -> None:
+    """Click the switch of a sensor on the automation page: after the one that selects its row."""
+    page.goto(f"{server.url}/automation")
+    link = page.locator(f"a[href$='/sensors/{sensor}']")
+    page.locator("[data-index]", has=link).locator("label").nth(1).click()

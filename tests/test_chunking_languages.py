@@ -274,3 +274,10 @@ def test_the_document_lists_every_language_as_its_row_says() -> None:
     listed = [line for line in document if line.startswith("| ") and "| ---" not in line][1:]
 
     assert listed == [row_of(BY_NAME[row.name]) for row in LANGUAGES]
+
+
+def test_a_section_behind_blank_lines_begins_at_its_heading() -> None:
+    chunks = cut(b"words\n" * 90 + b"\n\n# One\n\nwords\n\n\n# Two\n\nwords\n", "a.md").chunks
+
+    lines = {one.name: (one.start_line, one.end_line) for c in chunks for one in c.symbols}
+    assert lines == {"One": (93, 95), "Two": (98, 100)}

@@ -164,6 +164,7 @@ from codesearch_assets.runs import instance_of
 from codesearch_resources import catalog
 from codesearch_resources.settings import load
 from codesearch_resources.store import Store
+from codesearch_resources.embedders.embedded import EmbeddedEmbedder
 settings, moment = load(Path(sys.argv[2])), sys.argv[3]
 store = Store(settings.data_dir, EmbeddedEmbedder.id, EmbeddedEmbedder.dimensions)
 own, tables = store.table, []

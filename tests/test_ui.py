@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import CHECKOUT, Webserver, browser_page, open_sockets, webserver
+from browser import CHECKOUT, Webserver, browser_page, open_sockets, see, webserver
 from conftest import Workspace, WorkTree
 
 from codesearch_assets.runs import Runner, instance_of
@@ -116,7 +116,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory, served: tuple[WorkTree, int]) -
         "DAGSTER_HOME": str(settings.dagster_home),
         "CODESEARCH_CONFIG": str(workspace.file),
     }
-    command = ("dagster-webserver", "-h", "127.0.0.1", "-w", "workspace.yaml")
+    command = ("dagster_webserver", "-h", "127.0.0.1", "-w", "workspace.yaml")
     with webserver(*command, folder=folder, environment=environment) as server:
         yield Ui(server, workspace, {"api": api, "web": web})
 
@@ -187,12 +187,6 @@ def page(ui: Ui) -> Iterator[Any]:
     with browser_page() as page:
         page.set_default_timeout(DEADLINE / 2 * 1000)
         yield page
-
-
-def see(page: Any, *texts: str) -> None:
-    """Wait until each of the texts stands on the page by itself, and can be seen."""
-    for text in texts:
-        page.get_by_text(text, exact=True).locator("visible=true").first.wait_for()
 
 
 def test_the_lineage_page_shows_the_five_assets(ui: Ui, page: Any) -> None:

@@ -155,8 +155,9 @@ class Cutter:
     def _limit(self, unit: Unit, scope: Scope) -> int:
         if any(one.kind == "section" for one in unit.definitions):
             return WHOLE_SECTION
-        if any(one.container for one in unit.definitions):
-            return WHOLE_CLASS
+        containers = [one for one in unit.definitions if one.container]
+        if containers:
+            return GROUP if all(one.kind == "module" for one in containers) else WHOLE_CLASS
         if scope.kind == "function" and not unit.definitions:
             return PART
         return WHOLE_FUNCTION
@@ -323,16 +324,7 @@ class Cutter:
         return Chunk(
             kind=kind,
             symbol=symbol,
-            symbols=tuple(
-                Symbol(
-                    s.name,
-                    s.kind,
-                    s.start_line,
-                    source.trim(s.start_line - 1, min(s.end_line, hi))[1],
-                    s.exported,
-                )
-                for s in symbols
-            ),
+            symbols=tuple(self._trimmed(one, hi) for one in symbols),
             header=header,
             doc=doc_of(documented, self.grammar, source) or doc_of(units[0], self.grammar, source),
             start_line=lo + 1,
@@ -342,6 +334,11 @@ class Cutter:
             text=source.text(lo, hi),
             content_hash=content_hash(self.language, header, source.stripped_text(lo, hi)),
         )
+
+    def _trimmed(self, one: Symbol, hi: int) -> Symbol:
+        """The symbol within the lines up to `hi`, without blank ones; some grammars count those."""
+        lo, end = self.source.trim(one.start_line - 1, min(one.end_line, hi))
+        return Symbol(one.name, one.kind, min(lo + 1, end), end, one.exported)
 
     def _kind(self, draft: _Draft) -> tuple[str, str]:
         """Kind and symbol of a chunk."""

@@ -87,11 +87,20 @@ def notebook(source: Source) -> tuple[Source, str] | str:
         prose = text_of(parts.get("cell_type")).strip('"') != "code"
         for node in _strings(parts.get("source")):
             row = node.start_point.row
-            text = json.loads(text_of(node)).removesuffix("\n")
+            text = _unquoted(node)
+            if text is None:
+                return "not a notebook"
             if "\n" in text or lines[row]:
                 return "several lines in one"
             lines[row] = (comment + text if prose else text).rstrip("\r")
     return source.showing(lines), language
+
+
+def _unquoted(node: Node) -> str | None:
+    try:
+        return str(json.loads(text_of(node), strict=False)).removesuffix("\n")
+    except ValueError:
+        return None
 
 
 def _members(node: Node | None) -> dict[str, Node]:

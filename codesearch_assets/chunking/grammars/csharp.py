@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def _read(node: Node, in_container: bool) -> list[Definition] | None:
-    """Constants, events and what has a sign for a name."""
+    """Constants, and what has a sign for a name."""
     if node.type == "operator_declaration":
         sign = text_of(node.child_by_field_name("operator"))
         return [Definition(f"operator{sign}", "method", node, node.child_by_field_name("body"))]
@@ -46,8 +46,6 @@ CSHARP = Grammar(
         "constructor_declaration": "method",
         "destructor_declaration": "method",
         "conversion_operator_declaration": "method",
-        "property_declaration": "method",
-        "event_declaration": "method",
         "local_function_statement": "function",
     },
     containers=frozenset(_CONTAINERS),
@@ -63,7 +61,6 @@ CSHARP = Grammar(
     reads=frozenset(
         {
             "field_declaration",
-            "event_field_declaration",
             "operator_declaration",
             "indexer_declaration",
         }

@@ -20,10 +20,7 @@ def _read(node: Node, in_container: bool) -> list[Definition] | None:
         name = re.sub(r"<.*>|\s", "", text_of(node.child_by_field_name("name")), flags=re.DOTALL)
         return [Definition(name, _KINDS.get(word, "class"), node, body, True)]
     if node.type == "property_declaration":
-        computed = node.child_by_field_name("computed_value")
         name = text_of(node.child_by_field_name("name"))
-        if computed is not None and in_container:
-            return [Definition(name, "method", node, computed)]
         return [] if in_container else [Definition(name, "constant", node)]
     name = node.type.removesuffix("_declaration")  # init, deinit, subscript
     return [Definition(name, "method", node, body)]
