@@ -40,6 +40,7 @@ class SnapshotResult:
     commit: str
     files: int
     skipped: Counter[str]
+    languages: Counter[str]  # of the files that are to be indexed
     change: Change
     bad_ignore_lines: int = 0
 
@@ -68,8 +69,12 @@ def take_snapshot(
         committed_at=snapshot.committed_at,
         subject=snapshot.subject,
     )
-    reasons = [reason for reason in rows["skip_reason"].to_pylist() if reason]
-    return SnapshotResult(snapshot.commit, rows.num_rows, Counter(reasons), change, bad_lines)
+    kinds = zip(rows["skip_reason"].to_pylist(), rows["language"].to_pylist(), strict=True)
+    skipped: Counter[str] = Counter()
+    languages: Counter[str] = Counter()
+    for reason, language in kinds:
+        (skipped if reason else languages)[reason or language or "(none)"] += 1
+    return SnapshotResult(snapshot.commit, rows.num_rows, skipped, languages, change, bad_lines)
 
 
 def snapshot_rows(repo: str, entries: Sequence[Entry], left_out: Callable[[str], str]) -> pa.Table:
@@ -183,6 +188,7 @@ def repo_snapshots(
             "files": result.files,
             "indexed": result.files - result.skipped.total(),
             "skipped": result.skipped.total(),
+            "files_by_language": counts_table("language", result.languages),
             "skipped_by_reason": counts_table("reason", result.skipped),
             "bad_ignore_lines": result.bad_ignore_lines,
             "rows_written": result.change.written,

@@ -1,6 +1,8 @@
 """upkeep: tables compacted and indexed when that pays, and old runs purged."""
 
+import shutil
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 
@@ -73,7 +75,15 @@ def purge_runs(instance: dg.DagsterInstance, settings: Settings, now: datetime) 
     old = _old_runs(instance, settings, now, PURGE_BATCH)
     for run_id in old:
         instance.delete_run(run_id)
+        _remove_files(Path(instance.root_directory), run_id)
     return len(old)
+
+
+def _remove_files(home: Path, run_id: str) -> None:
+    """What Dagster leaves of a deleted run: its emptied event log, and its output."""
+    for log in (home / "history" / "runs").glob(f"{run_id}.db*"):
+        log.unlink(missing_ok=True)
+    shutil.rmtree(home / "storage" / run_id, ignore_errors=True)
 
 
 # An op of its own name: Dagster takes no op and job of one name into a code location.

@@ -166,6 +166,9 @@ _TROUBLE = {
     "user.",
     "unable to open database file": "A database under data_dir or dagster_home cannot be opened. "
     "Make both folders writable, and free space if their disk is full.",
+    # SQLite says so of a full disk when it cannot map its shared memory.
+    "disk i/o error": "results.db or a database of dagster_home could not be read or written. "
+    "Free space if their disk is full, else check the disk, and run again.",
     "database is locked": "results.db is locked by another process. Run again when it has ended.",
     "disk image is malformed": "results.db is damaged. Restore it from a backup, or move it away "
     "to start without what was paid for.",

@@ -26,8 +26,8 @@ def _touch(spec: TableSpec, table: Any) -> None:
     match: Any = MatchQuery  # a pydantic dataclass, whose defaults mypy does not see
     for column in spec.full_text:
         query = table.search(match("a", column), query_type="fts")
-        query.select([spec.key]).limit(1).to_arrow()
+        query.select([spec.key, "_score"]).limit(1).to_arrow()
     if spec.vector and any(list(index.columns) == [spec.vector] for index in table.list_indices()):
         width = spec.schema.field(spec.vector).type.list_size
         query = table.search([1.0] * width, vector_column_name=spec.vector)
-        query.distance_type("cosine").select([spec.key]).limit(1).to_arrow()
+        query.distance_type("cosine").select([spec.key, "_distance"]).limit(1).to_arrow()

@@ -177,12 +177,18 @@ def materialise(page: Any, address: str, *partitions: str) -> str:
     Returns the run or the backfill that the UI then names: the first characters of its id.
     """
     page.goto(address)
-    page.get_by_role("button", name=re.compile("^Materialize( all)?…")).first.click()
-    page.get_by_text("Select a partition").first.click()
+    page.get_by_role("button", name="Materialize").first.click()
+    choice = page.get_by_text("Select a partition").first
+    # Dagster asks whether it is meant when what comes before was never materialised.
+    confirm = page.get_by_role("button", name="Confirm")
+    choice.or_(confirm).wait_for()
+    if confirm.is_visible():
+        confirm.click()
+    choice.click()
     for partition in partitions:
-        page.get_by_role("menuitem", name=re.compile(f"^{partition}\\b")).click()
+        page.get_by_role("menuitem", name=partition).first.click()
     page.keyboard.press("Escape")
-    page.get_by_role("button", name=re.compile("^Launch ")).click()
+    page.get_by_role("button", name="Launch").click()
     told = page.get_by_text(re.compile(r"^(Launched run|Created backfill)"))
     told.wait_for()
     return str(told.inner_text().split()[2])

@@ -31,6 +31,9 @@ BACKFILL = """mutation($assets: [AssetKeyInput!]!, $partitions: [String!]!) {
 AGAIN = """mutation($run: String!) { launchRunReexecution(reexecutionParams: {
     parentRunId: $run, strategy: FROM_FAILURE }) {
     __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
+LAUNCH = """mutation($job: JobOrPipelineSelector!) { launchRun(executionParams: {
+    mode: "default", runConfigData: {}, selector: $job }) {
+    __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 SENSOR = """query($sensor: SensorSelector!) { sensorOrError(sensorSelector: $sensor) {
     ... on Sensor { sensorState { status ticks(limit: 50) { timestamp endTimestamp status skipReason
         runIds error { message } logEvents { events { message } } } } } } }"""
@@ -74,10 +77,10 @@ class Live:
         return eventually(lambda: self.run(run_id), lambda run: run.status in ENDED)
 
     def failures(self, run_id: str) -> dict[str, str]:
-        """The failed steps of a run, with what the UI says of each."""
+        """The failed steps of a run, with the sentence that each failed with."""
         events = self.server.ask(FAILURES, run=run_id)["logsForRun"]["events"]
         return {
-            event["stepKey"]: event["error"]["message"]
+            event["stepKey"]: event["error"]["message"].partition("Failure: ")[2].strip()
             for event in events
             if event["__typename"] == "ExecutionStepFailureEvent"
         }
@@ -96,6 +99,12 @@ class Live:
             lambda: [run for run in self.runs() if run.backfill == backfill],
             lambda runs: len(runs) == count and all(run.status in ENDED for run in runs),
         )
+
+    def job(self, name: str) -> Run:
+        """Run an unpartitioned job; the run, ended."""
+        asked = self.server.ask(LAUNCH, job={**REPOSITORY, "jobName": name})["launchRun"]
+        assert asked["__typename"] == "LaunchRunSuccess", asked
+        return self.ended(asked["run"]["runId"])
 
     def from_failure(self, run_id: str) -> Run:
         """Execute a run again from where it failed; the new one, ended."""

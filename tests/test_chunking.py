@@ -166,7 +166,7 @@ def test_the_hash_knows_language_and_header_but_not_the_path() -> None:
 
 
 def test_a_small_class_is_one_chunk_with_its_members_as_symbols() -> None:
-    methods = "\n".join(function(f"method_{n}", 10, "    ") for n in range(8))
+    methods = "\n".join(function(f"method_{n}", 9, "    ") for n in range(8))
     chunks = cut(f"class Small:\n{methods}".encode(), "a.py").chunks
 
     assert [(chunk.kind, chunk.symbol) for chunk in chunks] == [("class", "Small")]

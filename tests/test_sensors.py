@@ -496,6 +496,12 @@ def test_old_runs_are_purged_but_none_that_holds_a_latest_materialisation(
     world.clock.time = datetime.now(UTC) + timedelta(days=31)
     assert world.tick("upkeep").run_requests == []  # two are not worth it
     run_ids.append(world.begin("refresh", "api", dg.DagsterRunStatus.CANCELED))
+    home = world.settings.dagster_home
+    for run_id in run_ids:
+        run = world.instance.get_run_by_id(run_id)
+        assert run is not None
+        world.instance.report_engine_event("a word in its log", run)
+        assert list(home.rglob(f"{run_id}.db"))
     [request] = world.tick("upkeep").run_requests
     assert request.tags["codesearch/reason"] == "3 old runs or more"
     result = world.run(request)
@@ -503,7 +509,8 @@ def test_old_runs_are_purged_but_none_that_holds_a_latest_materialisation(
     kept = {run.run_id for run in world.instance.get_runs()}
     assert kept == latest | {queued, result.run_id}
     for run_id in run_ids:
-        assert world.instance.all_logs(run_id) == []
+        assert list(home.rglob(f"*{run_id}*")) == []
+    assert list(home.rglob(f"{result.run_id}.db"))
 
 
 # trouble

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from commits import functions, two_commits
 from conftest import Workspace, WorkTree
 from indexes import CutHere, Line, contents, store_of
-from test_concurrency import functions, two_commits
 
 from codesearch.cli import main
 from codesearch_assets import chunks as chunks_module

@@ -236,4 +236,5 @@ def test_twenty_nights_over_twelve_real_repositories(tmp_path: Path) -> None:
     assert max(size.versions for size in sizes) <= 250
     assert last.files < 3 * first.files
     assert last.megabytes < 3 * first.megabytes
+    assert last.dagster_megabytes < 0.3 * last.runs + 10
     assert last.runs < 12 * 5 + 12 * 2 * (KEEP_RUNS_DAYS + 2) + upkeep_asset.WORTH_PURGING

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from browser import browser_page, materialise, switch, webserver
 from conftest import Workspace, WorkTree
-from indexes import Line, store_of
+from indexes import Line, moved, store_of, versions
 from live import PATIENCE, Live, Run, eventually
 
 from codesearch_resources.store import Store, of_repo
@@ -94,7 +94,7 @@ def life_of(folder: Path, names: Sequence[str], indexed: Sequence[str]) -> Itera
             line.results.close()
         command = ("codesearch", "ui", "--config", str(workspace.file))
         with webserver(*command, folder=folder, environment={}) as server, browser_page() as page:
-            page.set_default_timeout(PATIENCE * 1000)
+            page.set_default_timeout(PATIENCE / 4 * 1000)
             yield Life(workspace, trees, Live(server), page)
 
 
@@ -117,6 +117,12 @@ def check_one_click_switches_the_night_on(life: Life) -> None:
     switch(life.page, life.live.server, "nightly")
     eventually(lambda: life.live.sensor("nightly")["status"], lambda status: status == "RUNNING")
     eventually(lambda: life.live.sensor("nightly")["ticks"], bool)
+
+
+def check_one_is_materialised_by_clicks(life: Life) -> None:
+    run = life.live.ended(life.click("all", CLICKED))
+    assert (run.status, set(run.wrote)) == ("SUCCESS", {*ASSETS, "upkeep"})
+    assert life.holding(CLICKED) == set(life.store.specs)
 
 
 def check_a_backfill_writes_the_chosen_alone(life: Life, others: set[str]) -> None:
@@ -166,9 +172,7 @@ def test_an_asset_alone_fails_in_one_sentence_that_names_what_comes_first(life: 
 
 
 def test_a_repository_is_materialised_by_clicks(life: Life) -> None:
-    run = life.live.ended(life.click("all", CLICKED))
-    assert (run.status, set(run.wrote)) == ("SUCCESS", {*ASSETS, "upkeep"})
-    assert life.holding(CLICKED) == set(life.store.specs)
+    check_one_is_materialised_by_clicks(life)
 
 
 def test_a_backfill_of_two_partitions_writes_those_two_alone(life: Life) -> None:
@@ -182,3 +186,97 @@ def test_a_commit_leads_to_one_run_and_a_silent_remote_is_named(life: Life) -> N
 
 def test_a_struck_repository_loses_its_partition_and_its_rows(life: Life) -> None:
     check_a_struck_repository_is_gone(life, STRUCK)
+
+
+# The whole of it, at full size: twelve repositories, a silent remote, every step as a user does it.
+
+ALONE = "alone"
+NEED = {
+    "summary_embeddings": "has no summaries yet: materialise summaries first",
+    "summaries": "has no chunks yet: materialise chunks first",
+    "code_embeddings": "has no chunks yet: materialise chunks first",
+    "chunks": "has no snapshot yet: materialise repo_snapshots first",
+}
+
+
+@pytest.fixture
+def twelve(tmp_path: Path) -> Iterator[Life]:
+    indexed = (*FILLED, STRUCK, MOVING)
+    names = (CLICKED, ALONE, *indexed, *(f"other{n}" for n in range(6)))
+    with life_of(tmp_path, names, indexed) as life:
+        life.doctor(*FILLED, STRUCK)
+        yield life
+
+
+def check_each_asset_alone(life: Life, name: str) -> None:
+    """From the last to the first each names what is missing; from the first on each succeeds."""
+    for asset, missing in NEED.items():
+        run = life.live.ended(life.click(asset, name))
+        assert life.live.failures(run.id) == {asset: f"{name} {missing}"}
+        assert not run.wrote
+    assert life.holding(name) == set()
+    for asset in ASSETS:
+        run = life.live.ended(life.click(asset, name))
+        assert (run.status, set(run.wrote)) == ("SUCCESS", {asset})
+    assert life.holding(name) == set(life.store.specs)
+
+
+def check_a_backfill_of_all_and_again(life: Life) -> None:
+    """The first fills what is missing, the second writes no version of any table."""
+    runs = life.live.backfill(ASSETS, list(life.trees))
+    assert {(run.partition, run.status) for run in runs} == {(n, "SUCCESS") for n in life.trees}
+    assert all(life.holding(name) == set(life.store.specs) for name in life.trees)
+    assert life.live.job("upkeep").status == "SUCCESS"
+    before = versions(life.store)
+    runs = life.live.backfill(ASSETS, list(life.trees))
+    assert {run.status for run in runs} == {"SUCCESS"}
+    assert moved(before, versions(life.store)) == set()
+    assert {run.wrote["chunks"]["files_cut_now"] for run in runs} == {0}
+
+
+@contextmanager
+def unwritable(table: Path) -> Iterator[None]:
+    """A table that can be read and not written, by root neither."""
+    folder, aside = table / "_transactions", table / "aside"
+    folder.rename(aside)
+    folder.touch()
+    yield
+    folder.unlink()
+    aside.rename(folder)
+
+
+def check_a_failure_is_asked_for_again_and_goes_on_from_there(life: Life, name: str) -> None:
+    since = time.time()
+    with unwritable(life.store.folder / f"{life.store.code_vectors}.lance"):
+        life.trees[name].commit({"again.py": MOVED})
+        two = eventually(lambda: refreshes(life, since)[::-1], lambda found: len(found) == 2)
+        first, second = (life.live.ended(run.id) for run in two)
+    for run in (first, second):
+        assert (run.partition, run.status) == (name, "FAILURE")
+        assert life.live.failures(run.id).keys() == {"code_embeddings"}
+    assert [run.wrote["chunks"]["files_cut_now"] for run in (first, second)] == [1, 0]
+    again = life.live.from_failure(second.id)
+    assert (again.status, set(again.wrote)) == ("SUCCESS", {"code_embeddings"})
+    assert again.wrote["code_embeddings"]["rows_written"] == 1
+
+
+@pytest.mark.soak
+def test_twelve_repositories_live_in_the_ui(twelve: Life) -> None:
+    steps = {
+        "partitions": lambda: check_partitions_follow_the_settings(twelve),
+        "each asset": lambda: check_each_asset_alone(twelve, ALONE),
+        "one by clicks": lambda: check_one_is_materialised_by_clicks(twelve),
+        "chunks of two": lambda: check_a_backfill_writes_the_chosen_alone(twelve, {STRUCK}),
+        "all, and again": lambda: check_a_backfill_of_all_and_again(twelve),
+        "the switch": lambda: check_one_click_switches_the_night_on(twelve),
+        "a commit": lambda: check_a_commit_leads_to_one_run(twelve, MOVING),
+        "a failure": lambda: check_a_failure_is_asked_for_again_and_goes_on_from_there(
+            twelve, FILLED[0]
+        ),
+        "struck": lambda: twelve.strike(STRUCK),
+        "gone": lambda: check_a_struck_repository_is_gone(twelve, STRUCK),
+    }
+    for name, step in steps.items():
+        started = time.monotonic()
+        step()
+        print(f"{name}: {time.monotonic() - started:.0f} s")

@@ -155,7 +155,7 @@ def test_a_commit_conflict_is_tried_again_and_another_error_is_not(
         if len(calls) < 3:
             raise RuntimeError("lance error: Retryable commit conflict for version 7")
 
-    upkeep_module._retry(table, preempted_twice)
+    upkeep_module._retry(preempted_twice, table)
     assert len(calls) == 3
 
     def fails() -> None:
@@ -163,7 +163,7 @@ def test_a_commit_conflict_is_tried_again_and_another_error_is_not(
         raise RuntimeError("no space left on device")
 
     with pytest.raises(RuntimeError, match="no space"):
-        upkeep_module._retry(table, fails)
+        upkeep_module._retry(fails, table)
     assert calls.count("failed") == 1
 
 
