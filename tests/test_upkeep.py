@@ -150,7 +150,7 @@ def test_a_commit_conflict_is_tried_again_and_another_error_is_not(
     monkeypatch.setattr(upkeep_module.time, "sleep", lambda seconds: None)
     table, calls = store.table("chunks"), []
 
-    def preempted_twice() -> None:
+    def preempted_twice(_: object) -> None:
         calls.append("preempted")
         if len(calls) < 3:
             raise RuntimeError("lance error: Retryable commit conflict for version 7")
@@ -158,7 +158,7 @@ def test_a_commit_conflict_is_tried_again_and_another_error_is_not(
     upkeep_module._retry(preempted_twice, table)
     assert len(calls) == 3
 
-    def fails() -> None:
+    def fails(_: object) -> None:
         calls.append("failed")
         raise RuntimeError("no space left on device")
 
