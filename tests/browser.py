@@ -186,7 +186,8 @@ def materialise(page: Any, address: str, *partitions: str) -> str:
         confirm.click()
     choice.click()
     for partition in partitions:
-        page.get_by_role("menuitem", name=re.compile(rf"\b{partition}\b")).click()
+        name = page.get_by_text(partition, exact=True)
+        page.get_by_role("menuitem").filter(has=name).click()
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Launch").click()
     told = page.get_by_text(re.compile(r"^(Launched run|Created backfill)"))

@@ -10,6 +10,7 @@ from browser import Webserver
 T = TypeVar("T")
 
 PATIENCE = 240.0  # seconds for what Dagster does in its own time, on a busy machine
+RUN_PATIENCE = 60.0  # more for each run of a backfill
 PAUSE = 0.3
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 REPOSITORY = {
@@ -31,8 +32,9 @@ BACKFILL = """mutation($assets: [AssetKeyInput!]!, $partitions: [String!]!) {
 AGAIN = """mutation($run: String!) { launchRunReexecution(reexecutionParams: {
     parentRunId: $run, strategy: FROM_FAILURE }) {
     __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
-LAUNCH = """mutation($job: JobOrPipelineSelector!) { launchRun(executionParams: {
-    mode: "default", runConfigData: {}, selector: $job }) {
+LAUNCH = """mutation($job: JobOrPipelineSelector!, $tags: [ExecutionTag!]!) {
+    launchRun(executionParams: { mode: "default", runConfigData: {}, selector: $job,
+        executionMetadata: { tags: $tags } }) {
     __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 SENSOR = """query($sensor: SensorSelector!) { sensorOrError(sensorSelector: $sensor) {
     ... on Sensor { sensorState { status ticks(limit: 50) { timestamp endTimestamp status skipReason
@@ -98,11 +100,14 @@ class Live:
         return eventually(
             lambda: [run for run in self.runs() if run.backfill == backfill],
             lambda runs: len(runs) == count and all(run.status in ENDED for run in runs),
+            # One after the other where they write summaries: their pool has one slot.
+            PATIENCE + RUN_PATIENCE * count,
         )
 
-    def job(self, name: str) -> Run:
-        """Run an unpartitioned job; the run, ended."""
-        asked = self.server.ask(LAUNCH, job={**REPOSITORY, "jobName": name})["launchRun"]
+    def job(self, name: str, partition: str = "") -> Run:
+        """Run a job, of one partition where it has any; the run, ended."""
+        tags = [{"key": "dagster/partition", "value": partition}] if partition else []
+        asked = self.server.ask(LAUNCH, job={**REPOSITORY, "jobName": name}, tags=tags)["launchRun"]
         assert asked["__typename"] == "LaunchRunSuccess", asked
         return self.ended(asked["run"]["runId"])
 
@@ -147,9 +152,11 @@ def _run(found: Any) -> Run:
     )
 
 
-def eventually(question: Callable[[], T], holds: Callable[[T], bool]) -> T:
+def eventually(
+    question: Callable[[], T], holds: Callable[[T], bool], patience: float = PATIENCE
+) -> T:
     """The first answer that holds; fails with the last one when none does in time."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not holds(answer := question()):
         assert time.monotonic() < deadline, f"still {answer}"
         time.sleep(PAUSE)

@@ -161,7 +161,7 @@ def places(line: Line) -> set[Place]:
     }
 
 
-@pytest.mark.parametrize("retention", ["zero", "default"])
+@pytest.mark.parametrize("retention", ["zero", pytest.param("default", marks=pytest.mark.soak)])
 @pytest.mark.parametrize(
     "searches", [60, pytest.param(1_000, marks=pytest.mark.soak)], ids=["short", "full"]
 )

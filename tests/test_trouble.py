@@ -140,7 +140,6 @@ SHORT = {
     ("chunks", _lose_one_data_file),
     ("chunks", _lose_newest_manifest),
     ("chunks", _lose_indices),
-    ("code", _lose_manifests),
     ("summaries", _cut_data_short),
     ("repositories", _lose_folder),
 }
@@ -297,7 +296,7 @@ def _cut_short(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:5_000])
 
 
-@pytest.mark.parametrize("damage", [_garble, _cut_short])
+@pytest.mark.parametrize("damage", [_garble, pytest.param(_cut_short, marks=pytest.mark.soak)])
 def test_a_damaged_results_db_is_told_and_a_backup_or_none_goes_on(
     workspace: Workspace, damage: Callable[[Path], None]
 ) -> None:

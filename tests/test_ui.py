@@ -6,7 +6,6 @@ import re
 import shutil
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 from browser import CHECKOUT, Webserver, browser_page, open_sockets, see, webserver
 from conftest import Workspace, WorkTree
+from live import PATIENCE, Live, eventually
 
 from codesearch_assets.runs import Runner, instance_of
 from codesearch_resources.dagster import NO_CONFIGURATION
@@ -26,7 +26,6 @@ RESOURCES = {"repositories", "store", "embedder", "summarizer"}
 LOCATION = "codesearch_assets.definitions"
 ADD = "def add(left, right):\n    return left + right\n"
 SECRET = "hunter2-7f3a"
-DEADLINE = 120.0  # seconds for what Dagster does in its own time
 
 RESOURCES_QUERY = """{ repositoriesOrError { ... on RepositoryConnection { nodes {
     allTopLevelResourceDetails { name description resourceType isTopLevel assetKeysUsing { path }
@@ -41,12 +40,6 @@ RUNS_QUERY = """{ runsOrError { ... on Runs { results { runId jobName status run
 LOG_QUERY = """query($run: ID!) { logsForRun(runId: $run) { ... on EventConnection { events {
     __typename ... on MessageEvent { message level }
     ... on ExecutionStepFailureEvent { error { message stack causes { message stack } } } } } } }"""
-LAUNCH = """mutation($job: String!, $partition: String!) { launchRun(executionParams: {
-    mode: "default", runConfigData: {}, selector: { jobName: $job,
-        repositoryName: "__repository__", repositoryLocationName: "codesearch_assets.definitions" },
-    executionMetadata: { tags: [{ key: "dagster/partition", value: $partition }] } }) {
-    __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
-STATUS = "query($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"
 
 
 @dataclass(frozen=True)
@@ -145,12 +138,6 @@ def test_graphql_shows_the_four_resources_with_their_configuration(ui: Ui) -> No
         )
 
 
-def partitions_of(server: Webserver) -> list[list[str]]:
-    """The different sets of partitions that assets have; `upkeep` has none."""
-    nodes = server.ask(ASSETS_QUERY)["assetNodes"]
-    return [list(keys) for keys in sorted({tuple(node["partitionKeys"]) for node in nodes})]
-
-
 def test_graphql_shows_runs_and_what_each_partition_holds(ui: Ui) -> None:
     runs = ui.server.ask(RUNS_QUERY)["runsOrError"]["results"]
     done = sorted((run["jobName"], run["status"]) for run in runs if run["jobName"] != "upkeep")
@@ -158,8 +145,8 @@ def test_graphql_shows_runs_and_what_each_partition_holds(ui: Ui) -> None:
         ("refresh", "FAILURE"), ("refresh", "SUCCESS"), ("refresh", "SUCCESS"),
         ("summarise", "SUCCESS"), ("summarise", "SUCCESS"),
     ]  # fmt: skip
-    names = ["api", "web", "silent", "late"]  # the last by the catalog sensor
-    assert eventually(lambda: partitions_of(ui.server), [[], names]) == [[], names]
+    names = ["api", "late", "silent", "web"]  # the second by the catalog sensor
+    eventually(Live(ui.server).partitions, lambda found: found == names)
     nodes = {
         node["assetKey"]["path"][0]: node for node in ui.server.ask(ASSETS_QUERY)["assetNodes"]
     }
@@ -197,7 +184,7 @@ def test_a_secret_of_the_settings_is_nowhere_in_dagster(ui: Ui) -> None:
 @pytest.fixture(scope="module")
 def page(ui: Ui) -> Iterator[Any]:
     with browser_page() as page:
-        page.set_default_timeout(DEADLINE / 2 * 1000)
+        page.set_default_timeout(PATIENCE / 4 * 1000)
         yield page
 
 
@@ -236,14 +223,6 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def eventually(question: Any, *expected: object) -> object:
-    """Ask until the answer is among the expected ones."""
-    deadline = time.monotonic() + DEADLINE
-    while (answer := question()) not in expected and time.monotonic() < deadline:
-        time.sleep(0.3)
-    return answer
-
-
 def check_it_speaks_to_this_machine_only(server: Webserver) -> None:
     """Listening on loopback, connected to nothing else. IPv4 in hexadecimal, lowest byte first."""
     if sys.platform != "linux":
@@ -255,13 +234,7 @@ def check_it_speaks_to_this_machine_only(server: Webserver) -> None:
 
 
 def test_dagster_dev_runs_a_job_of_a_repository_that_the_catalog_sensor_added(ui: Ui) -> None:
-    launched = ui.server.ask(LAUNCH, job="refresh", partition="late")["launchRun"]
-    assert launched["__typename"] == "LaunchRunSuccess", launched
-
-    def status() -> str:
-        return ui.server.ask(STATUS, run=launched["run"]["runId"])["runOrError"]["status"]
-
-    assert eventually(status, "SUCCESS", "FAILURE") == "SUCCESS"
+    assert Live(ui.server).job("refresh", "late").status == "SUCCESS"
     check_it_speaks_to_this_machine_only(ui.server)
     with ui.workspace.open() as opened:
         symbols = opened.table("chunks").query("repo == 'late'").symbol
