@@ -55,7 +55,7 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/indexing.py --corpus $(CORPUS)
 	$(BIN)/python benchmarks/queries.py --corpus $(CORPUS)
-	$(BIN)/python benchmarks/cold_search.py --config $(CORPUS)/codesearch.yaml
+	$(BIN)/python benchmarks/cold_search.py $(CORPUS)/codesearch.yaml
 
 clean:
 	rm -rf $(VENV) build dist

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from codesearch.command import NEEDS_A_PERSON, command, log, settings_file, sett
 from codesearch.errors import NoConfiguration
 from codesearch.search import Index
 from codesearch.status import statuses
+from codesearch_resources.catalog import plan, read_catalog, struck
 from codesearch_resources.data_dir import DataDirError
 from codesearch_resources.git import scrub
 from codesearch_resources.log_file import log_to_file
@@ -134,21 +136,29 @@ def repos_remove(names: tuple[str, ...], yes: bool, config: str | None) -> None:
 
     Example: codesearch repos remove api --yes
     """
-    from codesearch_resources.catalog import struck
     from codesearch_resources.settings_file import remove_repositories
 
     file = settings_file(config)  # not loaded yet: other things in it may be wrong
-    if not yes:
-        remove_repositories(file, names)
-        with suppress(SettingsError, DataDirError):  # of what else is wrong the next command tells
-            settings_of(config)
-        log.info("repos remove: %s", ", ".join(names))
-        click.echo(
-            f"removed {', '.join(names)} from {file}; search no longer shows its rows, and the "
-            "next `codesearch index` deletes them"
-        )
+    if yes:
+        _remove_now(file, names)
         return
+    remove_repositories(file, names)
+    with suppress(SettingsError, DataDirError):  # of what else is wrong the next command tells
+        settings = settings_of(config)
+        refused = plan(read_catalog(settings.data_dir), settings, datetime.now(UTC)).refused
+        for name in set(names) & set(refused):
+            click.echo(f"{name}: removing it takes more than half of all; add --yes if it is meant")
+    log.info("repos remove: %s", ", ".join(names))
+    click.echo(
+        f"removed {', '.join(names)} from {file}; search no longer shows its rows, and the "
+        "next `codesearch index` deletes them"
+    )
+
+
+def _remove_now(file: Path, names: Sequence[str]) -> None:
+    """Strike repositories that are not struck yet, and delete their rows."""
     from codesearch_assets.runs import remove_now  # imports Dagster: 1.2 CPU seconds
+    from codesearch_resources.settings_file import remove_repositories
 
     gone = struck(load(file, absent_ok=True))
     remove_repositories(file, [name for name in names if name not in gone])
@@ -156,9 +166,12 @@ def repos_remove(names: tuple[str, ...], yes: bool, config: str | None) -> None:
     log_to_file(settings.data_dir)
     removed = remove_now(settings, names)
     log.info("repos remove --yes: %s", ", ".join(names))
+    present = {entry.name for entry in settings.repositories}
     for name in names:
         if name in removed:
             click.echo(f"{name}: {removed[name]} rows deleted")
+        elif name in present:
+            click.echo(f'{name} is still found by `discover`; put "!" and its path there')
         else:
             click.echo(f"{name} is being worked on; the next `codesearch index` deletes its rows")
 

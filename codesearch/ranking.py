@@ -4,8 +4,8 @@ Pure functions over candidates; nothing here reads a table. Files are scored fir
 questions are about a file's job, then the chunk that answers best is taken from each. Every
 addend is recorded under its name while it is added, so an explanation cannot drift from a score.
 
-The terms follow a prototype on 23 public repositories, searched one by one: its steps and what
-each was worth stand in docs/retrieval.md.
+The terms follow a prototype on 23 public repositories; what they reach stands in
+docs/retrieval.md.
 """
 
 import math
@@ -68,11 +68,6 @@ class Query:
     text: str
     stems: tuple[str, ...]  # of its words, each once
     names: tuple[str, ...]  # parts spelled like identifiers, lower case
-
-    @property
-    def asks_for_symbol(self) -> bool:
-        """Whether the question is one identifier and nothing else."""
-        return len(self.text.split()) == 1 and bool(self.names)
 
 
 @dataclass(frozen=True, slots=True)

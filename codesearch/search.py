@@ -177,10 +177,8 @@ class Index:
             raise SearchError(
                 f"there is no table {name!r}; there are: {', '.join(self.store.names())}"
             )
-        import lancedb
-
-        connection = lancedb.connect(self.store.folder)
-        return connection.open_table(name).to_pandas()
+        frame: pd.DataFrame = self.store.ask(name, lambda table: table.to_pandas())
+        return frame
 
     def _require_index(self) -> None:
         if not self.settings.repositories:

@@ -240,6 +240,8 @@ def _next_slice(
             continue
         if not tables.repository_row(entry.name).get("chunks_commit"):
             continue
+        if night.failed_lately(context.instance, "summarise", entry.name):
+            continue
         if needs_summarise(tables, entry.name, embedder, summarizer):
             waiting.append(entry.name)
         else:

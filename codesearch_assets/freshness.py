@@ -39,7 +39,7 @@ def tables_state(store: Store, summarizer: Summarizer) -> str:
     """What the answer of needs_summarise hangs on: unchanged, it need not be asked again."""
     names = ("chunks", "summaries", store.summary_vectors)
     versions = [str(store.ask(name, lambda table: table.version)) for name in names]
-    return "-".join([*versions, summarizer.name, extractive.VERSION])
+    return "-".join([*versions, store.summary_vectors, summarizer.name, extractive.VERSION])
 
 
 def needs_summarise(store: Store, repo: str, embedder: Embedder, summarizer: Summarizer) -> bool:

@@ -27,8 +27,8 @@ WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING]
 JUST_MADE = timedelta(minutes=10)
 BETWEEN_STEPS = 10.0  # seconds without a lock or a word
 STARTED_AT_ONCE = 20  # runs looked at, the newest first
-# A failed upkeep is not asked for again at once: what made it fail is still there.
-UPKEEP_PAUSE = timedelta(hours=1)
+# What failed is not asked for again at once: what made it fail is still there.
+RETRY_PAUSE = timedelta(hours=1)
 
 
 def now() -> datetime:
@@ -122,6 +122,17 @@ def is_busy(instance: dg.DagsterInstance, settings: Settings, job: str, repo: st
     return held or waiting_runs(instance, job, tags) or _between_steps(instance, job, tags)
 
 
+def failed_lately(instance: dg.DagsterInstance, job: str, repo: str) -> bool:
+    """Whether a run of `job` for a repository failed within RETRY_PAUSE, and would again."""
+    failed = dg.RunsFilter(
+        job_name=job,
+        tags={"dagster/partition": repo},
+        statuses=[dg.DagsterRunStatus.FAILURE],
+        created_after=now() - RETRY_PAUSE,
+    )
+    return bool(instance.get_run_records(failed, limit=1))
+
+
 def waiting_runs(
     instance: dg.DagsterInstance, job: str, tags: Mapping[str, str] | None = None
 ) -> bool:
@@ -160,7 +171,7 @@ def is_busy_job(instance: dg.DagsterInstance, settings: Settings, job: str) -> b
     failed = dg.RunsFilter(
         job_name=job,
         statuses=[dg.DagsterRunStatus.FAILURE],
-        created_after=datetime.now(UTC) - UPKEEP_PAUSE,
+        created_after=datetime.now(UTC) - RETRY_PAUSE,
     )
     return bool(instance.get_run_records(failed, limit=1))
 

@@ -129,8 +129,11 @@ def _index(
 def remove_now(settings: Settings, names: Sequence[str]) -> dict[str, int]:
     """Delete the rows of repositories a person has struck; rows deleted by repository.
 
-    One that a run works on is left out, and goes with the next `index`.
+    One that a run works on is left out, and goes with the next `index`; one that the settings
+    still have, since `discover` finds it, is left alone.
     """
+    present = {entry.name for entry in settings.repositories}
+    names = [name for name in names if name not in present]
     embedder = make_embedder(settings.embedder)
     store = Store(settings.data_dir, embedder.id, embedder.dimensions)
     with instance_of(settings) as instance:

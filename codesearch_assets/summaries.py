@@ -108,7 +108,7 @@ def refresh_summaries(
 
 
 def needs_summaries(store: Store, repo: str, summarizer: Summarizer) -> bool:
-    """Whether a chunk of the repository lacks an accepted summary, or a summary its vector."""
+    """Whether a chunk of the repository lacks an accepted summary that is still right."""
     known = _known(store, repo)
     for chunk in _wanted(store, repo):
         row = known.pop(chunk.chunk_id, None)

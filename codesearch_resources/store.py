@@ -23,7 +23,7 @@ from filelock import FileLock
 
 from codesearch_resources.schemas import TableSpec, embedding_table, table_specs
 
-# merge_insert joins the source in memory: 300 MB fails, see DESIGN on replacement by difference.
+# merge_insert joins the source in memory: 300 MB fails, so it is given in slices.
 SLICE_BYTES = 200 * 2**20
 DELETE_BATCH = 2_000
 ALL_ROWS = 2**31 - 1  # LanceDB's plain scan stops at ten rows unless told otherwise
@@ -309,13 +309,6 @@ class Store:
         schema = self.specs["repositories"].schema
         updated = {**row, "repo": repo, **values, "indexed_at": datetime.now(UTC)}
         self.upsert("repositories", pa.Table.from_pylist([updated], schema=schema))
-
-    def chunk_counts(self) -> dict[str, dict[str, int]]:
-        """Rows by repository in each of the four tables that hold one row a chunk."""
-        return {
-            name: count_by(self.read(name, ["repo"]), "repo")
-            for name in ("chunks", "summaries", self.code_vectors, self.summary_vectors)
-        }
 
 
 def _merge(key: str, rows: pa.Table, table: Any) -> None:

@@ -190,11 +190,6 @@ def test_names_are_taken_from_the_question(query: str, names: list[str]) -> None
     assert list(parse(query).names) == names
 
 
-def test_a_lone_identifier_asks_for_a_symbol() -> None:
-    assert parse("parseHttp").asks_for_symbol
-    assert not parse("where is parseHttp").asks_for_symbol
-
-
 def test_names_of_a_pasted_file_are_bounded() -> None:
     assert len(parse(" ".join(f"name_{n}" for n in range(1000))).names) == 64
 
