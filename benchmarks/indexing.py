@@ -112,7 +112,7 @@ def _baselines(settings: Any, store: Store, stages: Stages) -> float:
         parsed = [
             (path, data, found.language)
             for (path, data), found in zip(pairs, cuts, strict=True)
-            if found.outcome == "parsed"
+            if found.outcome == "parsed" and BY_NAME[found.language].grammar  # not notebooks, Vue
         ]
         stages.run("cut, files with a grammar", lambda f=parsed: [cut(d, p) for p, d, _ in f])
         stages.run("tree-sitter alone", lambda f=parsed: [_parse(d, name) for _, d, name in f])
