@@ -478,7 +478,7 @@ def test_a_failed_upkeep_is_not_asked_for_at_once(
     job = world.definitions.resolve_job_def("upkeep")
     world.instance.create_run_for_job(job, status=dg.DagsterRunStatus.FAILURE)
     assert world.tick("upkeep").run_requests == []
-    monkeypatch.setattr(night, "UPKEEP_PAUSE", timedelta(0))
+    monkeypatch.setattr(night, "RETRY_PAUSE", timedelta(0))
     assert len(world.tick("upkeep").run_requests) == 1
 
 
