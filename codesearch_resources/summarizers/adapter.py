@@ -67,7 +67,10 @@ class Answer:
 class Adapter(Protocol):
     """The protocol of a provider; the adapters are safe to use from several threads at once."""
 
-    settings: ModelSettings
+    @property
+    def settings(self) -> ModelSettings:
+        """The link as configured."""
+        ...
 
     def ask(self, prompt: Prompt) -> Answer:
         """Send one call and wait for its answer. Raises CallError."""
