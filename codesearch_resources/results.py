@@ -40,6 +40,7 @@ class Slice:
     served_at: datetime
     ended: Ended
     next_at: datetime
+    why: str = ""  # what stood in the way of the rest
 
     def may_follow(self, now: datetime) -> bool:
         return now >= self.next_at
@@ -179,14 +180,22 @@ class Results:
         """Note that a slice of a repository begins: should it die, the next one waits."""
         self._note_slice(repo, "begun", present() + PAUSE)
 
-    def end_slice(self, repo: str, ended: Ended, next_at: datetime | None = None) -> None:
+    def end_slice(
+        self, repo: str, ended: Ended, next_at: datetime | None = None, why: str = ""
+    ) -> None:
         """Note how the slice ended. One that found no provider is followed when one opens
         (`next_at`, aware), or after a pause where that is not known."""
-        pause = PAUSE if ended == "denied" else timedelta(0)
-        self._note_slice(repo, ended, tables.stored(next_at) or present() + pause)
+        denied = tables.stored(next_at) or present() + PAUSE
+        self._note_slice(repo, ended, denied if ended == "denied" else present(), why)
 
-    def _note_slice(self, repo: str, ended: Ended, next_at: datetime) -> None:
-        row = {"repo": repo, "served_at": present(), "ended": ended, "next_at": next_at}
+    def _note_slice(self, repo: str, ended: Ended, next_at: datetime, why: str = "") -> None:
+        row = {
+            "repo": repo,
+            "served_at": present(),
+            "ended": ended,
+            "next_at": next_at,
+            "why": why,
+        }
         statement = sqlite.insert(tables.slices).values(row)
         statement = statement.on_conflict_do_update(index_elements=["repo"], set_=row)
         with self._writer.begin() as connection:
@@ -197,7 +206,10 @@ class Results:
         with self._engine.connect() as connection:
             return {
                 row.repo: Slice(
-                    row.served_at.replace(tzinfo=UTC), row.ended, row.next_at.replace(tzinfo=UTC)
+                    row.served_at.replace(tzinfo=UTC),
+                    row.ended,
+                    row.next_at.replace(tzinfo=UTC),
+                    row.why,
                 )
                 for row in connection.execute(sa.select(tables.slices))
             }

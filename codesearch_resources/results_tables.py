@@ -40,6 +40,7 @@ slices = sa.Table(
     sa.Column("served_at", sa.DateTime, nullable=False),
     sa.Column("ended", sa.String, nullable=False),
     sa.Column("next_at", sa.DateTime, nullable=False),
+    sa.Column("why", sa.String, nullable=False, server_default=""),
 )
 
 # The ledger: one row an attempt, written before the socket opens. `cost` in dollars, NULL where no
@@ -120,6 +121,7 @@ _MIGRATIONS = {
         "ALTER TABLE summaries ADD COLUMN reopened_at DATETIME",
         "ALTER TABLE summaries ADD COLUMN replaced_at DATETIME",
         "ALTER TABLE summaries ADD COLUMN unreferenced_since DATETIME",
+        "ALTER TABLE slices ADD COLUMN why VARCHAR DEFAULT '' NOT NULL",
     ),
 }
 

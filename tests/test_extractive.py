@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codesearch_assets.chunking.chunk import KINDS
-from codesearch_resources.summarizers.base import Piece, Summary, accepted
-from codesearch_resources.summarizers.chain import Chain
+from codesearch_resources.summarizers.base import Piece, Summary
 from codesearch_resources.summarizers.extractive import LONGEST, VERSION, Extractive
 
 
@@ -150,12 +149,3 @@ def test_hostile_code_takes_no_long_time(text: str) -> None:
     started = time.process_time()
     summary(text, symbol="a", language="javascript")
     assert time.process_time() - started < 1
-
-
-def test_every_piece_is_answered_in_order_and_none_waits_for_better() -> None:
-    pieces = [piece(f"x = {n}", content_hash=str(n)) for n in range(5)]
-    summarizer = Extractive("cheap")
-    answered = list(summarizer.summarize(pieces))
-    assert [one for one, _ in answered] == pieces
-    assert {written.provider for _, written in answered} == {"cheap"}
-    assert accepted("stand_in", Chain([summarizer]))

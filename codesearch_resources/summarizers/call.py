@@ -166,4 +166,3 @@ class Caller:
         if usage is None or usage.input is None or usage.output is None:
             return None
         return dollars(self.settings.price, usage.input, usage.output, usage.cached or 0)
-

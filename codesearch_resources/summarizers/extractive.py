@@ -6,9 +6,9 @@ What stands in comments and strings is not said of the code; in prose and data n
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from codesearch_resources.summarizers.base import Grade, Piece, Summary
+from codesearch_resources.summarizers.base import Piece, Summary
 from codesearch_resources.text import words
 
 VERSION = "extractive-1"
@@ -54,15 +54,8 @@ _NOT_CODE = frozenset(
 class Extractive:
     """Grade `doc` where the author wrote enough, else `stand_in`; never leaves a remainder."""
 
-    grade: Grade = "stand_in"
-
     def __init__(self, name: str = "extractive") -> None:
         self.name = name
-
-    def summarize(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Summary]]:
-        """Yield every piece with its summary, in order."""
-        for piece in pieces:
-            yield piece, self.extract(piece)
 
     def extract(self, piece: Piece) -> Summary:
         """The summary of one piece."""

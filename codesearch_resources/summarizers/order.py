@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -65,7 +65,9 @@ class Summarizer(Protocol):
     # The best grade it writes; a chain whose best is `stand_in` is content with stand-ins.
     grade: Grade
 
-    def summarize(self, pieces: Sequence[Piece], order: Order) -> Iterator[tuple[Piece, Summary]]:
+    def summarize(
+        self, pieces: Sequence[Piece], order: Order
+    ) -> Generator[tuple[Piece, Summary], None, None]:
         """Yield pieces with their summaries, in any order, as they are written.
 
         What cost something is in `order.results` before it is yielded. A piece that is not

@@ -12,7 +12,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
 
 from codesearch_resources.calls import CallError, Deny, Wait
@@ -57,7 +57,6 @@ class Shift:
         self._paused_until = 0.0
         self._overloads = self._refusals = 0
         self._healthy = False  # whether the last call was answered
-        self._answered = False  # whether any was
         self._suspects: dict[str, Attempt] = {}  # met an overload where others were served
         self._unanswered: set[str] = set()
         self._bad: set[str] = set()
@@ -65,12 +64,7 @@ class Shift:
             queue.SimpleQueue()
         )
 
-    @property
-    def answered(self) -> bool:
-        """Whether any call was answered."""
-        return self._answered
-
-    def run(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Summary]]:
+    def run(self, pieces: Sequence[Piece]) -> Generator[tuple[Piece, Summary], None, None]:
         """Yield summaries as they are written, until all are, time is up, or the provider is left.
 
         Closing it ends the calls in flight after a grace; whatever they bring is kept.
@@ -85,7 +79,7 @@ class Shift:
         finally:
             self._end()
 
-    def _summaries(self) -> Iterator[tuple[Piece, Summary]]:
+    def _summaries(self) -> Generator[tuple[Piece, Summary], None, None]:
         hard_end = self._order.deadline + self._patience.grace
         while time.monotonic() < hard_end:
             try:
@@ -188,7 +182,7 @@ class Shift:
             self._leave(found.why, found.until if isinstance(found, Wait) else None)
 
     def _served(self) -> None:
-        self._answered = self._healthy = True
+        self._healthy = True
         self._overloads = self._refusals = 0
         self._pace.clean()
         # The provider was healthy before and after: what these met was of their own making.
@@ -223,7 +217,7 @@ class Shift:
         elif error.trouble == "policy":
             self._held(error, attempt)
         else:
-            self._healthy = self._answered = True
+            self._healthy = True
             self._works_again()
             self._unusable(attempt, error)
 
@@ -252,10 +246,8 @@ class Shift:
                 self._pause(max(self._backoff(self._overloads), error.retry_after or 0.0))
 
     def _backoff(self, times: int) -> float:
-        longest = min(
-            self._patience.longest_backoff, self._patience.backoff * 2 ** max(0, times - 1)
-        )
-        return longest * random.uniform(0.5, 1.5)
+        first, longest = self._patience.backoff, self._patience.longest_backoff
+        return min(longest, first * int(2 ** max(0, times - 1))) * random.uniform(0.5, 1.5)
 
     def _pause(self, seconds: float) -> None:
         self._paused_until = max(self._paused_until, time.monotonic() + seconds)
@@ -337,4 +329,3 @@ class Shift:
 
     def _hold(self, why: str) -> None:
         self._order.remainder.held[why] += 1
-
