@@ -155,8 +155,8 @@ class Caller:
 
     def _summary(self, piece: Piece, asked: Prompt, answer: Answer) -> Summary:
         try:
-            text = contract.check(answer.text, asked, cut=answer.cut)
-        except contract.BadText as bad:
+            text = contract.check(answer.text, asked.code, cut=answer.cut)
+        except contract.Unusable as bad:
             raise BadText(f"{self.settings.name}: {bad}", answer.usage) from None
         name, model = self.settings.name, self.settings.model
         return Summary(text, "model", name, model, prompt.PROMPT_VERSION)

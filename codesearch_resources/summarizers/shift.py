@@ -12,6 +12,7 @@ import queue
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
 
@@ -51,13 +52,14 @@ class Shift:
         self._times = max((breaker.times for breaker in breakers), default=0)
         self._changed = threading.Condition()
         self._numbers = itertools.count()
-        self._todo: list[tuple[float, int, Attempt]] = []  # not before, number, piece
+        self._todo: deque[Attempt] = deque()
+        self._later: list[tuple[float, int, Attempt]] = []  # a heap: not before, number, piece
         self._flying = self._working = 0
         self._over = False
         self._paused_until = 0.0
         self._overloads = self._refusals = 0
         self._healthy = False  # whether the last call was answered
-        self._suspects: dict[str, Attempt] = {}  # met an overload where others were served
+        self._suspects: list[Attempt] = []  # met an overload where another was served before
         self._unanswered: set[str] = set()
         self._bad: set[str] = set()
         self._out: queue.SimpleQueue[tuple[Piece, Summary] | BaseException | None] = (
@@ -69,7 +71,7 @@ class Shift:
 
         Closing it ends the calls in flight after a grace; whatever they bring is kept.
         """
-        self._todo = [(0.0, next(self._numbers), Attempt(piece)) for piece in pieces]
+        self._todo.extend(Attempt(piece) for piece in pieces)
         self._working = min(self._pace.most, len(pieces))
         for number in range(self._working):
             name = f"{self._settings.name}-{number}"
@@ -132,18 +134,27 @@ class Shift:
 
     def _next(self) -> Attempt | None:
         with self._changed:
-            while not self._over and (self._todo or self._flying):
+            while not self._over and not self._order.late:
+                if not (self._todo or self._later or self._flying):
+                    if not self._suspects:
+                        break
+                    self._release_suspects()  # nobody is left to tell what they are
                 now = time.monotonic()
-                limit = 1 if self._probing else self._pace.limit
-                ready = max(self._paused_until, self._todo[0][0]) if self._todo else now + POLL
-                if self._order.late:
-                    break
-                if self._todo and self._flying < limit and ready <= now:
+                ready = self._ready_at(now)
+                if ready <= now and self._flying < (1 if self._probing else self._pace.limit):
                     self._flying += 1
-                    return heapq.heappop(self._todo)[2]
+                    if self._later and self._later[0][0] <= now:
+                        return heapq.heappop(self._later)[2]
+                    return self._todo.popleft()
                 self._changed.wait(min(POLL, ready - now) if ready > now else POLL)
             self._changed.notify_all()
             return None
+
+    def _ready_at(self, now: float) -> float:
+        """When a piece may be begun."""
+        if self._todo:
+            return self._paused_until
+        return max(self._paused_until, self._later[0][0]) if self._later else now + POLL
 
     def _see_through(self, attempt: Attempt) -> None:
         begun = self._pace.begin()
@@ -186,8 +197,11 @@ class Shift:
         self._overloads = self._refusals = 0
         self._pace.clean()
         # The provider was healthy before and after: what these met was of their own making.
-        for suspect in self._suspects.values():
-            self._count_failure(suspect, "the server broke down over it")
+        for suspect in self._suspects:
+            if self._count_failure(suspect, "the server broke down over it"):
+                self._hold("given up: the server breaks down over it")
+            else:
+                self._todo.appendleft(suspect)
         self._suspects.clear()
         self._works_again()
 
@@ -274,16 +288,21 @@ class Shift:
 
     def _back(self, attempt: Attempt, wait: float = 0.0) -> None:
         """Back to the list, no attempt counted."""
-        begin = time.monotonic() + wait if wait else 0.0
-        heapq.heappush(self._todo, (begin, next(self._numbers), attempt))
+        if wait:
+            begin = time.monotonic() + wait
+            heapq.heappush(self._later, (begin, next(self._numbers), attempt))
+        else:
+            self._todo.append(attempt)
 
     def _suspect(self, attempt: Attempt) -> None:
         """It counts against the piece only when others are served before and after it."""
-        if self._healthy:
-            self._suspects = {attempt.piece.content_hash: attempt}
-        else:
-            self._suspects.clear()
-        self._back(attempt)
+        self._suspects.append(attempt)
+        if not self._healthy:
+            self._release_suspects()
+
+    def _release_suspects(self) -> None:
+        self._todo.extend(self._suspects)
+        self._suspects.clear()
 
     def _not_answered(self, attempt: Attempt) -> None:
         """Once more; it may have been paid for, so not for ever."""
@@ -297,6 +316,7 @@ class Shift:
 
     def _held(self, error: CallError, attempt: Attempt) -> None:
         if isinstance(error, SecretFound):
+            self._count_failure(attempt, str(error), final=True)
             self._hold("it seems to hold a secret, which must not leave this machine")
         else:  # the model has moved to another machine, say
             self._back(attempt)
@@ -320,12 +340,7 @@ class Shift:
     def _count_failure(self, attempt: Attempt, why: str, *, final: bool = False) -> bool:
         """Note a failure of a text; whether it is given up with this model now."""
         key = summary_key(attempt.piece.content_hash)
-        given_up = self._order.results.quarantine.add(key, self._settings.model, why, final=final)
-        if given_up:  # it may be on the list again by now
-            same = attempt.piece.content_hash
-            self._todo = [entry for entry in self._todo if entry[2].piece.content_hash != same]
-            heapq.heapify(self._todo)
-        return given_up
+        return self._order.results.quarantine.add(key, self._settings.model, why, final=final)
 
     def _hold(self, why: str) -> None:
         self._order.remainder.held[why] += 1
