@@ -1,4 +1,4 @@
-"""The chain against real servers on loopback: every row of the table of errors, and what follows."""
+"""The chain against real servers on loopback: every row of the table of errors."""
 
 import time
 from collections.abc import Iterator
@@ -166,7 +166,7 @@ def test_a_server_that_is_down_from_the_start_is_not_waited_for(at: Desk) -> Non
 
 def test_what_breaks_a_healthy_server_three_times_is_given_up(at: Desk, server: Simulator) -> None:
     server.always(lambda call: fault("crash") if "work_3(" in call.prompt else None)
-    found, order = at.ask(at.chain(ollama(server, workers=1)), pieces(30))
+    found, _ = at.ask(at.chain(ollama(server, workers=1)), pieces(30))
     assert len(found) == 29
     assert at.results.quarantine.counts() == {"smol:F16": 1}
     crashes = [call for call in server.calls if call.status == 500]
@@ -186,7 +186,7 @@ def test_a_text_that_cannot_be_done_is_given_up_after_three_and_blames_no_provid
     assert at.results.breakers.all() == []
     assert any("given up" in line for line in order.remainder.lines())
     before = len(server.calls)
-    again, _ = at.ask(at.chain(ollama(server)), pieces(8))
+    at.ask(at.chain(ollama(server)), pieces(8))
     assert len(server.calls) == before
     # Another model may manage it.
     at.ask(at.chain(ollama(server, model="other")), pieces(8))
