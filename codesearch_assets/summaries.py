@@ -134,7 +134,8 @@ def _summarize_remainder(
     first = summary_list.in_order(store, [same[0] for same in waiting.values()])
     progress = Progress(len(waiting), order.results, say)
     for batch in batched(first, BATCH):
-        pieces = list(summary_list.pieces(store, batch).values())
+        found = summary_list.pieces(store, batch)
+        pieces = [found[chunk.chunk_id] for chunk in batch]
         for written in _shown(summarizer, pieces, order):
             rows = [(same, s) for piece, s in written for same in waiting[piece.content_hash]]
             result.change += Change(written=store.upsert("summaries", _rows(order.repo, rows)))

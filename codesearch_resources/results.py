@@ -15,13 +15,12 @@ from sqlalchemy.dialects import sqlite
 
 from codesearch_resources import results_tables as tables
 from codesearch_resources.breakers import Breakers
-from codesearch_resources.data_dir import storage_trouble
+from codesearch_resources.data_dir import RESULTS_FILE, storage_trouble
 from codesearch_resources.ledger import Ledger, keep
 from codesearch_resources.quarantine import Quarantine
 from codesearch_resources.results_tables import SCHEMA_VERSION, batched_keys, present, writing
 from codesearch_resources.summarizers.base import Summary
 
-RESULTS_FILE = "results.db"
 # What no chunk has wanted for so long is dropped.
 UNREFERENCED = timedelta(days=90)
 

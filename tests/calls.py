@@ -10,7 +10,8 @@ from typing import Any
 
 from simulator import Simulator
 
-from codesearch_resources.results import RESULTS_FILE, Results
+from codesearch_resources.data_dir import RESULTS_FILE
+from codesearch_resources.results import Results
 from codesearch_resources.settings_limits import Limits
 from codesearch_resources.settings_summarizers import OllamaSettings, OpenAIChatSettings
 from codesearch_resources.summarizers.base import Piece, Summary

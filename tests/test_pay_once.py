@@ -15,7 +15,7 @@ import pytest
 from calls import desk, ollama, pieces
 from simulator import Simulator
 
-from codesearch_resources.results import RESULTS_FILE
+from codesearch_resources.data_dir import RESULTS_FILE
 from codesearch_resources.summarizers.base import summary_key
 
 TESTS = Path(__file__).parent
