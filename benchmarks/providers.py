@@ -46,7 +46,6 @@ def run(slots: int, *, known: bool, calls: int) -> tuple[float, float, int]:
             order = Order(results)
             with closing(chain.summarize(pieces(calls), order)) as work:
                 found = sum(1 for _ in work)
-        chain.close()
         assert found == calls, f"{found} of {calls}: {order.remainder.lines()}"
         served = sorted((c for c in server.calls if c.status == 200), key=lambda c: c.ended or 0.0)
         counted = served[RAMP_UP : -slots or None]

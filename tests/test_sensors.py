@@ -323,25 +323,18 @@ def test_slices_come_one_at_a_time_to_the_one_served_longest_ago(
 def _served(world: World, times: dict[str, datetime], ended: Any = "time") -> None:
     """Note slices that were served at these times."""
     from codesearch_resources import results as module
+    from codesearch_resources.results_tables import stored
 
-    class Then(datetime):
-        moment = datetime.now(UTC)
-
-        @classmethod
-        def now(cls, tz: Any = None) -> datetime:
-            return cls.moment
-
-    results = Results(world.settings.data_dir)
-    own, module.datetime = module.datetime, Then  # type: ignore[misc]
-    try:
+    with (
+        closing(Results(world.settings.data_dir)) as results,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         for name, moment in times.items():
-            Then.moment = moment
-            results.begin_slice(name)
-            if ended:
+            patch.setattr(module, "present", lambda moment=moment: stored(moment))
+            if ended == "begun":
+                results.begin_slice(name)
+            else:
                 results.end_slice(name, ended)
-    finally:
-        module.datetime = own  # type: ignore[misc]
-        results.close()
 
 
 @pytest.mark.parametrize(("ended", "follows"), [("time", True), ("denied", False), (None, False)])

@@ -114,24 +114,23 @@ class Chain:
             self._guarded = order.results, self._guard(order.results)
         guard = self._guarded[1]
         left = {piece.content_hash: piece for piece in pieces}
-        while left and not order.late:
+        try:
+            while left and not order.late:
+                for link in self.links:
+                    with closing(link.summarize(tuple(left.values()), order, guard)) as work:
+                        for piece, summary in work:
+                            left.pop(piece.content_hash, None)
+                            yield piece, summary
+                if not left or not self._wait(order):
+                    return
+        finally:
             for link in self.links:
-                with closing(link.summarize(tuple(left.values()), order, guard)) as work:
-                    for piece, summary in work:
-                        left.pop(piece.content_hash, None)
-                        yield piece, summary
-            if not left or not self._wait(order):
-                return
+                link.caller.close()
 
     def given_up(self, results: Results, keys: Sequence[str]) -> set[str]:
         """The keys that none of the models is asked for again."""
         found = [link.given_up(results, keys) for link in self.links]
         return set.intersection(*found) if found else set()
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        for link in self.links:
-            link.caller.close()
 
     def _wait(self, order: Order) -> bool:
         """Wait for a provider that opens again soon and has worked in this slice, where no other
