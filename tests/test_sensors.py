@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -331,9 +331,8 @@ def _served(world: World, times: dict[str, datetime], ended: Any = "time") -> No
     ):
         for name, moment in times.items():
             patch.setattr(module, "present", lambda moment=moment: stored(moment))
-            if ended == "begun":
-                results.begin_slice(name)
-            else:
+            results.begin_slice(name)
+            if ended:
                 results.end_slice(name, ended)
 
 
