@@ -105,8 +105,8 @@ def _remove_files(home: Path, run_id: str) -> None:
             kinds={"lancedb"},
             code_version=str(UPKEEP_VERSION),
             description="Tables compacted, pruned and indexed, where enough has changed to make "
-            "it worth it; runs older than `keep_runs_days` and paid summaries that no chunk has wanted "
-            "for 90 days deleted. Nothing to do writes nothing.",
+            "it worth it; runs older than `keep_runs_days` deleted, and paid summaries that no "
+            "chunk has wanted for 90 days. Nothing to do writes nothing.",
         )
     ],
     pool="upkeep",
