@@ -29,7 +29,7 @@ RULES = (
     _rule(
         "private-key",
         "-----begin",
-        r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\\n|\s|\"|')*[A-Za-z0-9+/]{16}",
+        r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\\n|\s|\"|')*[A-Za-z0-9+/]{16}[^-]*",
     ),
     _rule("putty-key", "putty-user-key-file", r"PuTTY-User-Key-File-\d: "),
     _rule("age-key", "age-secret-key-", r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
