@@ -1,7 +1,7 @@
 """A real language model on a real server, out of packages only: for the campaigns of `make soak`.
 
-llama.cpp's server has no wheel on the index: it is built once, which takes minutes, and kept below
-CODESEARCH_TEST_CACHE (by default codesearch-tests in the user's cache folder) with the model's file.
+llama.cpp's server has no wheel on the index: it is built once, which takes minutes, and kept with
+the model's file below CODESEARCH_TEST_CACHE, by default codesearch-tests in the user's cache.
 """
 
 import os

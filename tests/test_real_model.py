@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import real_model
-from conftest import WorkTree, Workspace
+from conftest import Workspace, WorkTree
 from connect_guard import guarded
 from pieces import link, piece
 
@@ -145,7 +145,7 @@ def indexed(
 
 
 def judged(rows: Sequence[dict[str, Any]], model: str) -> None:
-    """Enough summaries by that model, each in the promised form; printed for a person to look at."""
+    """Enough summaries by that model, each in the promised form; printed to be looked at."""
     by_model = [row for row in rows if row["grade"] == "model"]
     for row in by_model:
         print(f"{row['path']}: {row['summary']}")
