@@ -31,6 +31,7 @@ from codesearch_resources.settings_document import (
     absolute,
     read,
 )
+from codesearch_resources.settings_limits import Limits
 from codesearch_resources.settings_problems import (
     cross_problems,
     entries_of,
@@ -122,6 +123,7 @@ class Settings(Model):
     missing_discover: tuple[str, ...]
     embedder: EmbedderSettings
     summarizers: tuple[SummarizerSettings, ...]
+    limits: Limits
     nightly: Nightly
     trusted_hosts: tuple[str, ...]
     grace_days: int
@@ -163,6 +165,7 @@ class _File(Section):
     summarizers: Annotated[list[SummarizerSettings], AfterValidator(rules.chain)] = [
         ExtractiveSettings(name="extractive", kind="extractive")
     ]
+    limits: Limits = Limits()
     trusted_hosts: list[Annotated[Text, AfterValidator(rules.host)]] = []
     grace_days: Annotated[int, Field(ge=0)] = 7
     keep_runs_days: Annotated[int, Field(ge=1)] = 30
@@ -172,6 +175,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "defaults": _Defaults,
     "repositories": _Entry,
     "nightly": Nightly,
+    "limits": Limits,
     "embedder": EmbedderSettings,
 }
 
@@ -243,6 +247,7 @@ def interpret(document: Document, *, absent_ok: bool = False) -> Settings:
         missing_discover=tuple(missing),
         embedder=content.embedder,
         summarizers=tuple(content.summarizers),
+        limits=content.limits,
         nightly=content.nightly,
         trusted_hosts=tuple(content.trusted_hosts),
         grace_days=content.grace_days,

@@ -138,7 +138,8 @@ def test_a_key_goes_in_the_clear_to_own_machines_only(tmp_path: Path) -> None:
 
 def test_every_kind_is_in_the_example_with_every_key(tmp_path: Path) -> None:
     """The commented links of the example are what they say: taken as they stand, they load."""
-    lines = EXAMPLE.read_text().partition("summarizers:\n")[2].partition("trusted_hosts:")[0]
+    below = EXAMPLE.read_text().partition("\nsummarizers:\n")[2]
+    lines = re.split(r"^(?=\w)", below, flags=re.MULTILINE)[0]
     text = "summarizers:\n" + re.sub(r"^  # (?=[- ] ?\w|  )", "  ", lines, flags=re.MULTILINE)
     text = re.sub(r"^  (?!- |  |#).*\n", "", text, flags=re.MULTILINE)
     links = loaded(tmp_path, text).summarizers
