@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from browser import browser_page, materialise, switch, webserver
 from conftest import Workspace, WorkTree
-from indexes import Line, moved, store_of, versions
+from indexes import Line, moved, store_of, unwritable, versions
 from live import PATIENCE, Live, Run, eventually
 
 from codesearch_resources.store import Store, of_repo
@@ -162,8 +162,31 @@ def check_a_struck_repository_is_gone(life: Life, name: str) -> None:
     assert life.holding(name) == set()
 
 
+def check_it_failed_in_a_sentence(life: Life, run: Run) -> None:
+    [(step, said)] = life.live.failures(run.id).items()
+    assert step == "code_embeddings"
+    assert said.startswith(f"The table {life.store.code_vectors} cannot be read or written: ")
+    assert "then run again: the next run goes on from there" in said
+
+
+def check_it_goes_on_from_there(life: Life, failed: Run) -> None:
+    """Executed again from failure, nothing is parsed again: the one asset runs that failed."""
+    again = life.live.from_failure(failed.id)
+    assert (again.status, set(again.wrote)) == ("SUCCESS", {"code_embeddings"})
+    assert again.wrote["code_embeddings"]["rows_written"] == 1
+
+
 def test_partitions_appear_from_the_settings(life: Life) -> None:
     check_partitions_follow_the_settings(life)
+
+
+def test_what_failed_is_executed_again_from_where_it_failed(life: Life) -> None:
+    with unwritable(life.store, life.store.code_vectors):
+        life.trees[MOVING].commit({"again.py": MOVED})
+        run = life.live.job("refresh", MOVING)
+    assert run.wrote["chunks"]["files_cut_now"] == 1
+    check_it_failed_in_a_sentence(life, run)
+    check_it_goes_on_from_there(life, run)
 
 
 def test_the_night_is_switched_on_by_one_click(life: Life) -> None:
@@ -238,30 +261,17 @@ def check_a_backfill_of_all_and_again(life: Life) -> None:
     assert {run.wrote["chunks"]["files_cut_now"] for run in runs} == {0}
 
 
-@contextmanager
-def unwritable(table: Path) -> Iterator[None]:
-    """A table that can be read and not written, by root neither."""
-    folder, aside = table / "_transactions", table / "aside"
-    folder.rename(aside)
-    folder.touch()
-    yield
-    folder.unlink()
-    aside.rename(folder)
-
-
 def check_a_failure_is_asked_for_again_and_goes_on_from_there(life: Life, name: str) -> None:
     since = time.time()
-    with unwritable(life.store.folder / f"{life.store.code_vectors}.lance"):
+    with unwritable(life.store, life.store.code_vectors):
         life.trees[name].commit({"again.py": MOVED})
         two = eventually(lambda: refreshes(life, since)[::-1], lambda found: len(found) == 2)
         first, second = (life.live.ended(run.id) for run in two)
     for run in (first, second):
         assert (run.partition, run.status) == (name, "FAILURE")
-        assert life.live.failures(run.id).keys() == {"code_embeddings"}
+        check_it_failed_in_a_sentence(life, run)
     assert [run.wrote["chunks"]["files_cut_now"] for run in (first, second)] == [1, 0]
-    again = life.live.from_failure(second.id)
-    assert (again.status, set(again.wrote)) == ("SUCCESS", {"code_embeddings"})
-    assert again.wrote["code_embeddings"]["rows_written"] == 1
+    check_it_goes_on_from_there(life, second)
 
 
 @pytest.mark.soak
