@@ -114,7 +114,7 @@ def upkeep(
             "tables": len(worked),
             "runs_purged": purged,
             "unindexed_rows_folded_in": counts_table(
-                "table", {found.name: found.unindexed for found in worked}
+                "table", rows={found.name: found.unindexed for found in worked}
             ),
         }
     )
