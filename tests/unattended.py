@@ -208,7 +208,7 @@ def copied(
         world.clock = Clock()
         patch.setattr(night, "now", world.clock)
         world.clock.to(2)
-        world.cursors["nightly"] = night.Cursor().after(world.clock.time, {}).text()
+        world.cursors["nightly"] = night.Cursor().after(world.clock.time).text()
         world.clock.to(3)
         yield world
 
