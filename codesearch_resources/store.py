@@ -37,6 +37,7 @@ SOON = timedelta(seconds=2)
 LANCE_FOLDER = "lancedb"
 MAKING = ".making"  # where a table is made before it is moved into place
 SEEN = ".seen"  # the last version of each table that was written
+DAMAGED = ".damaged-"  # in the name of a table that was set aside, before the time in ns
 ASKED_AGAIN = 5  # times, while upkeep removes one version after the other under a question
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ def set_aside(data_dir: Path, name: str) -> Path | None:
     Returns where it is now, None when somebody else has moved it.
     """
     folder = data_dir / LANCE_FOLDER
-    place = folder / f"{name}.damaged-{time.time_ns()}"
+    place = folder / f"{name}{DAMAGED}{time.time_ns()}"
     (folder / SEEN / name).unlink(missing_ok=True)
     try:
         (folder / f"{name}.lance").rename(place)

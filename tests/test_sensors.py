@@ -24,6 +24,7 @@ from codesearch_assets import upkeep as upkeep_module
 from codesearch_assets.partitions import COMMIT_TAG, NAME
 from codesearch_resources import upkeep as tables_upkeep
 from codesearch_resources.results import PAUSE, Results
+from codesearch_resources.store import set_aside
 
 SENSORS = ("catalog", "nightly", "upkeep")
 
@@ -567,6 +568,32 @@ def test_old_runs_are_purged_but_none_that_holds_a_latest_materialisation(
     for run_id in run_ids:
         assert list(home.rglob(f"*{run_id}*")) == []
     assert list(home.rglob(f"{result.run_id}.db"))
+
+
+def test_a_damaged_table_that_was_set_aside_goes_after_the_grace_period(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world()
+    before = versions(world.store())
+    other = world.store().folder / "chunks.lance.damaged-mine"  # not made by us: left alone
+    other.mkdir()
+    shutil.copytree(world.store().folder / "chunks.lance", world.store().folder / "aside")
+    place = set_aside(world.settings.data_dir, "chunks")
+    assert place is not None
+    (world.store().folder / "aside").rename(world.store().folder / "chunks.lance")
+    world.clock.time = datetime.now(UTC) + timedelta(days=world.settings.grace_days, minutes=-5)
+    assert world.tick("upkeep").run_requests == []
+    world.clock.time += timedelta(minutes=10)
+    [request] = world.tick("upkeep").run_requests
+    assert "damaged tables were set aside" in request.tags["codesearch/reason"]
+    result = world.run(request)
+    assert result.success
+    [event] = result.get_asset_materialization_events()
+    assert event.materialization.metadata["damaged_tables_deleted"].value == 1
+    assert not place.exists()
+    assert other.is_dir()
+    assert moved(before, versions(world.store())) == set()
+    assert world.tick("upkeep").run_requests == []
 
 
 # trouble
