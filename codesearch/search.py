@@ -306,4 +306,4 @@ def open_index(config: str | Path | None = None) -> Index:
     file = find(str(config) if config is not None else None)
     if file is None:
         raise NoConfiguration("there is no codesearch.yaml here or above: run `codesearch init`")
-    return Index(load(file))
+    return Index(load(file, absent_ok=True))

@@ -6,7 +6,7 @@ The tests of a scenario follow each other: each begins with what the one before 
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,8 @@ def life_of(folder: Path, names: Sequence[str], indexed: Sequence[str]) -> Itera
             line.run()
             line.results.close()
         command = ("codesearch", "ui", "--config", str(workspace.file))
-        with webserver(*command, folder=folder, environment={}) as server, browser_page() as page:
+        ui = webserver(*command, folder=folder, environment={}, by_script=True)
+        with ui as server, browser_page() as page:
             page.set_default_timeout(PATIENCE / 4 * 1000)
             yield Life(workspace, trees, Live(server), page)
 
@@ -213,6 +214,23 @@ def test_a_backfill_leaves_others_alone_and_a_commit_leads_to_one_run(life: Life
 
 def test_a_struck_repository_loses_its_partition_and_its_rows(life: Life) -> None:
     check_a_struck_repository_is_gone(life, STRUCK)
+
+
+def test_told_to_end_it_ends_and_leaves_no_process(life: Life) -> None:
+    """SIGTERM to the one process that was started, as `kill` and service managers send it."""
+    process = life.live.server.process
+    process.terminate()
+    process.wait(PATIENCE)
+
+    def left() -> list[str]:
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # a process may end while it is looked at
+                session = stat.read_text().rpartition(")")[2].split()[3]
+                found += [stat.parent.name] if int(session) == process.pid else []
+        return found
+
+    eventually(left, lambda found: not found)
 
 
 # The whole of it, at full size: twelve repositories, a silent remote, every step as a user does it.
