@@ -91,6 +91,16 @@ def test_a_file_that_the_parser_cannot_bear_costs_that_file_alone(word: str, rea
     assert found == cut_here(files)
 
 
+def test_each_file_tells_the_time_it_took_a_lost_try_included() -> None:
+    files = [file(1), file(2, "spin = 1\n"), file(3)]
+    with CuttingProcess(at_a_marker, QUICK) as cutting:
+        list(cutting.cut_many([file(0)]))  # the grammar is there now
+        quick, lost, other = (found.seconds for found in cutting.cut_many(files))
+    assert lost >= QUICK.cpu_seconds
+    assert 0 < quick < lost
+    assert other > 0
+
+
 def test_a_file_that_kills_even_without_its_grammar_is_skipped_with_the_reason() -> None:
     files = [file(1), ("odd.py", "python", b"always-crash = 1\n"), file(2)]
     with CuttingProcess(at_a_marker, QUICK) as cutting:
