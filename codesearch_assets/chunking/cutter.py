@@ -129,7 +129,7 @@ class Cutter:
         drafts: list[_Draft] = []
         run: list[Unit] = []
         for unit in self._parted(units, scope):
-            size = self._size([unit])
+            size = self.source.size(unit.lo, unit.hi)
             if size < SMALL:
                 run.append(unit)
                 continue
@@ -148,8 +148,10 @@ class Cutter:
         """The units, those taken apart again that are too long joined."""
         out = []
         for unit in units:
-            whole = not unit.parts or self._size([unit]) <= self._limit(unit, scope)
-            out += [unit] if whole else unit.parts
+            if unit.parts and self._size([unit]) > self._limit(unit, scope):
+                out += unit.parts
+            else:
+                out.append(unit)
         return out
 
     def _limit(self, unit: Unit, scope: Scope) -> int:
@@ -167,9 +169,11 @@ class Cutter:
 
         Bodies do not move the cuts, and a new definition moves only the ones around it.
         """
+        if not run or self._size(run) <= GROUP:
+            return [_Draft(run, scope)] if run else []
         hashes = [blake2b(unit.name.encode(), digest_size=8).digest() for unit in run]
         out = []
-        pending = [(0, len(run))] if run else []
+        pending = [(0, len(run))]
         while pending:
             lo, hi = pending.pop()
             total = self._size(run[lo:hi])
@@ -320,38 +324,48 @@ class Cutter:
         kind, symbol = self._kind(draft)
         documented = next((unit for unit in units if unit.definitions), units[0])
         header = draft.header
-        symbols = (one for unit in units for one in symbols_of(unit, self.grammar))
+        text, hashed = source.both_texts(lo, hi)
+        doc = doc_of(documented, self.grammar, source)
+        if not doc and documented is not units[0]:
+            doc = doc_of(units[0], self.grammar, source)
+        symbols = [one for unit in units if unit.definitions for one in symbols_of(unit, self.grammar)]
         return Chunk(
             kind=kind,
             symbol=symbol,
-            symbols=tuple(self._trimmed(one, hi) for one in symbols),
+            symbols=tuple([self._trimmed(one, hi) for one in symbols]),
             header=header,
-            doc=doc_of(documented, self.grammar, source) or doc_of(units[0], self.grammar, source),
+            doc=doc,
             start_line=lo + 1,
             end_line=hi,
             start_byte=source.starts[lo],
             end_byte=source.ends[hi - 1],
-            text=source.text(lo, hi),
-            content_hash=content_hash(self.language, header, source.stripped_text(lo, hi)),
+            text=text,
+            content_hash=content_hash(self.language, header, hashed),
         )
 
     def _trimmed(self, one: Symbol, hi: int) -> Symbol:
         """The symbol within the lines up to `hi`, without blank ones; some grammars count those."""
+        lines = self.source.stripped
+        if one.end_line <= hi and lines[one.end_line - 1] and lines[one.start_line - 1]:
+            return one
         lo, end = self.source.trim(one.start_line - 1, min(one.end_line, hi))
         return Symbol(one.name, one.kind, min(lo + 1, end), end, one.exported)
 
     def _kind(self, draft: _Draft) -> tuple[str, str]:
         """Kind and symbol of a chunk."""
-        scope = draft.scope
+        scope, first = draft.scope, draft.units[0]
         if draft.kind:
             return draft.kind, scope.owner
+        if len(draft.units) == 1 and len(first.definitions) == 1 and not first.head:
+            (one,) = first.definitions
+            return one.kind or "group", first.qualified(one) or scope.owner
         defining = [unit for unit in draft.units if unit.definitions and not unit.head]
         names = {
             unit.qualified(one): one.kind or "group"
             for unit in defining
             for one in unit.definitions
         }
-        named = sum(self._size([unit]) for unit in defining)
+        named = sum(self.source.size(unit.lo, unit.hi) for unit in defining)
         headed = any(unit.head for unit in draft.units)
         mostly = not headed and named * 2 >= self._size(draft.units)
         if len(names) == 1 and mostly:

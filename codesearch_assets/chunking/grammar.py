@@ -193,6 +193,11 @@ def _read(node: Node, grammar: Grammar, in_container: bool) -> list[Definition]:
     return [Definition(name, kind, node, body, container, kind == "interface")]
 
 
+@cache
+def _compiled(pattern: str) -> Callable[[str], object]:
+    return re.compile(pattern).search
+
+
 def is_exported(one: Definition, grammar: Grammar, around: Definition | None) -> bool:
     """Whether a definition can be used outside, as far as it and the one around it can say."""
     if one.exported is not None:
@@ -202,14 +207,15 @@ def is_exported(one: Definition, grammar: Grammar, around: Definition | None) ->
         return True
     name = one.name.rpartition(".")[2]
     if rule.exported_name or rule.hidden_name:
-        hidden = bool(rule.hidden_name and re.search(rule.hidden_name, name))
-        return not hidden and bool(re.search(rule.exported_name, name))
-    line = signature(one)
-    if rule.hidden and re.search(rule.hidden, line):
-        return False
-    if around is not None and (around.open or not rule.members):
+        hidden = bool(rule.hidden_name and _compiled(rule.hidden_name)(name))
+        return not hidden and bool(_compiled(rule.exported_name)(name))
+    free = around is not None and (around.open or not rule.members)
+    if free and not rule.hidden:
         return True
-    return bool(re.search(rule.exported, line))
+    line = signature(one)
+    if rule.hidden and _compiled(rule.hidden)(line):
+        return False
+    return free or bool(_compiled(rule.exported)(line))
 
 
 _NOT_SIGNATURE = frozenset(
