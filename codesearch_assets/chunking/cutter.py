@@ -17,6 +17,7 @@ from codesearch_assets.chunking.grammar import (
     SCOPE,
     Definition,
     Grammar,
+    Listed,
     definitions_of,
     is_exported,
     signature,
@@ -94,12 +95,18 @@ class Cutter:
         return tuple(self._chunk(draft) for draft in self._file(root) if self._filled(draft))
 
     def _file(self, root: Node) -> list[_Draft]:
-        scope = Scope("module", separator=self.grammar.separator)
+        scope = Scope("module", separator=self.grammar.separator, listed=self._listed(root))
         nodes = self._unguarded(root)
         units = siblings(nodes, self.lo, self.hi, scope, self.grammar, self.source)
         if not units:
             return self._by_lines(Unit(scope, self.lo, self.hi, self.hi - 1, "code"), scope)
         return self._scope(units, scope, 0)
+
+    def _listed(self, root: Node) -> Listed | None:
+        """What the file's list of exports gives out, if it has one."""
+        if self.grammar.listed is None or self.grammar.listing not in (root.text or b""):
+            return None
+        return self.grammar.listed(root)
 
     def _unguarded(self, root: Node) -> list[Node]:
         """The nodes of a file, with what is in a guard round nearly all of it."""
@@ -295,7 +302,7 @@ class Cutter:
                 inside = members_are_methods(one, scope.kind == "container")
                 kind = "container" if inside else "module"
             line = signature(one) if one.name or one.kind != SCOPE else unit.text
-            exported = exported and is_exported(one, self.grammar, scope.around)
+            exported = exported and is_exported(one, self.grammar, scope.around, scope.listed)
         else:
             through = all(n.type in (*self.grammar.transparent, "ERROR") for n in unit.nodes)
             name, kind = scope.prefix, scope.kind if through else "function"
@@ -303,8 +310,8 @@ class Cutter:
         header = "\n".join(part for part in (scope.header, line) if part)
         owner = name if one is not None else scope.owner
         around = one or scope.around
-        joint = self.grammar.separator
-        return Scope(kind, name, owner, header, scope.header, joint, around, exported)
+        joint, listed = self.grammar.separator, scope.listed
+        return Scope(kind, name, owner, header, scope.header, joint, around, exported, listed)
 
     def _by_lines(self, unit: Unit, scope: Scope, hi: int = 0) -> list[_Draft]:
         """Cut what has no structure at blank and little indented lines."""

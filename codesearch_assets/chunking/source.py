@@ -110,6 +110,8 @@ def read(text: str, encoding: str, mark: int) -> Source:
     width = len(newline.encode(encoding))
     if encoding in ("cp1252", "latin-1") or (encoding == "utf-8" and text.isascii()):
         sizes = list(map(len, raw))
+    elif encoding == "utf-8":
+        sizes = list(map(len, text.encode().split(newline.encode())))
     else:
         sizes = [len(line.encode(encoding)) for line in raw]
     before = accumulate(sizes, initial=mark)  # of each line, line ends not counted

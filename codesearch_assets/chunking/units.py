@@ -13,6 +13,7 @@ from codesearch_assets.chunking.grammar import (
     SCOPE,
     Definition,
     Grammar,
+    Listed,
     definitions_of,
     first_named,
     inlined,
@@ -36,6 +37,7 @@ class Scope:
     prefix: qualifies names. owner: the qualified name of the definition that is being cut.
     header: signatures of a piece inside; outer: the same without the innermost.
     around: the definition that it is the inside of; exported: whether others can use that one.
+    listed: what the file's list of exports gives out.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Scope:
     separator: str = "."
     around: Definition | None = None
     exported: bool = True
+    listed: Listed | None = None
 
     def name(self, relative: str) -> str:
         """The qualified name of a definition in this scope."""
@@ -256,7 +259,7 @@ def symbols_of(unit: Unit, grammar: Grammar) -> list[Symbol]:
     while pending:
         prefix, one, (around, exported, inside), depth = pending.pop()
         name = qualified(prefix, one.name, grammar.separator)
-        exported = exported and is_exported(one, grammar, around)
+        exported = exported and is_exported(one, grammar, around, scope.listed)
         if one.name and one.kind != SCOPE:
             first, last = rows(one.node)
             clause = not grammar.overloads or last_body is None
