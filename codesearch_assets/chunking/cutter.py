@@ -36,7 +36,7 @@ from codesearch_assets.chunking.units import (
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-SMALL = 50  # units below this are grouped with their neighbours,
+SMALL = 30  # units below this are grouped with their neighbours,
 GROUP = 60  # up to this
 WHOLE_CLASS = 80  # on the open benchmark 80 gave .880, 150 gave .876; groups of 120 gave .871
 WHOLE_FUNCTION = 200
@@ -89,6 +89,7 @@ class Cutter:
     grammar: Grammar
     lo: int
     hi: int
+    small: float = SMALL
 
     def chunks(self, root: Node) -> tuple[Chunk, ...]:
         """The chunks of these lines."""
@@ -137,7 +138,7 @@ class Cutter:
         run: list[Unit] = []
         for unit in self._parted(units, scope):
             size = self.source.size(unit.lo, unit.hi)
-            if size < SMALL:
+            if size < self.small:
                 run.append(unit)
                 continue
             drafts += self._grouped(run, scope)
