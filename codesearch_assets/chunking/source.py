@@ -45,6 +45,11 @@ class Source:
         """The same without trailing blanks: what is hashed."""
         return "\n".join(self._shown(self.stripped[lo:hi]))
 
+    def both_texts(self, lo: int, hi: int) -> tuple[str, str]:
+        """`text` and `stripped_text`, which are one in most files."""
+        text = self.text(lo, hi)
+        return text, text if self.stripped is self.lines else self.stripped_text(lo, hi)
+
     def _shown(self, lines: list[str]) -> list[str]:
         if not self.partial:
             return lines
@@ -103,12 +108,14 @@ def read(text: str, encoding: str, mark: int) -> Source:
     if not raw[-1]:
         raw.pop()
     width = len(newline.encode(encoding))
-    if text.isascii() and encoding in ("utf-8", "cp1252", "latin-1"):
+    if encoding in ("cp1252", "latin-1") or (encoding == "utf-8" and text.isascii()):
         sizes = list(map(len, raw))
+    elif encoding == "utf-8":
+        sizes = list(map(len, text.encode().split(newline.encode())))
     else:
         sizes = [len(line.encode(encoding)) for line in raw]
-    starts = list(accumulate(map(width.__add__, sizes), initial=mark))
-    del starts[len(raw) :]
+    before = accumulate(sizes, initial=mark)  # of each line, line ends not counted
+    starts = list(map(add, before, range(0, width * len(raw), width)))
     ends = list(map(add, starts, sizes))
     if "\r\n" in text:
         for number, line in enumerate(raw):
@@ -122,6 +129,8 @@ def _measured(
     lines: list[str], starts: list[int], ends: list[int], partial: bool = False
 ) -> Source:
     stripped = list(map(str.rstrip, lines))
+    if stripped == lines:
+        stripped = lines
     filled = list(accumulate(map(bool, stripped), initial=0))
     chars = list(accumulate(map(len, stripped), initial=0))
     return Source(lines, stripped, starts, ends, filled, chars, partial)
