@@ -1,4 +1,4 @@
-"""Whether one way retrieves worse than another: a paired bootstrap over the questions of a benchmark.
+"""Whether one way retrieves worse than another: a paired bootstrap over a benchmark's questions.
 
     codesearch eval BENCH.json --clones FOLDER --out before.json      # at the one commit
     codesearch eval BENCH.json --clones FOLDER --out after.json       # at the other
