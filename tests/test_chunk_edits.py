@@ -111,7 +111,7 @@ def corpora() -> dict[str, list[RealFile]]:
 
 
 def spots(file: RealFile) -> list[tuple[int, int, int]]:
-    """A chunk, a line and the last one (from 0) for every line inside a definition, both ends out."""
+    """A chunk, a line and the last one (from 0) of every line inside a definition."""
     return [
         (at, line, one.end_line - 1)
         for at, chunk in enumerate(file.chunks.chunks)

@@ -333,10 +333,13 @@ class Cutter:
         documented = next((unit for unit in units if unit.definitions), units[0])
         header = draft.header
         text, hashed = source.both_texts(lo, hi)
+        start_byte, end_byte = source.bytes(lo, hi)
         doc = doc_of(documented, self.grammar, source)
         if not doc and documented is not units[0]:
             doc = doc_of(units[0], self.grammar, source)
-        symbols = [one for unit in units if unit.definitions for one in symbols_of(unit, self.grammar)]
+        symbols = [
+            one for unit in units if unit.definitions for one in symbols_of(unit, self.grammar)
+        ]
         return Chunk(
             kind=kind,
             symbol=symbol,
@@ -345,8 +348,8 @@ class Cutter:
             doc=doc,
             start_line=lo + 1,
             end_line=hi,
-            start_byte=source.starts[lo],
-            end_byte=source.ends[hi - 1],
+            start_byte=start_byte,
+            end_byte=end_byte,
             text=text,
             content_hash=content_hash(self.language, header, hashed),
         )

@@ -19,14 +19,14 @@ class Source:
     """Lines of a file, numbered from 0; all ranges below are half-open, [lo, hi).
 
     lines: without line ends. stripped: the same without trailing blanks.
-    starts, ends: byte offsets of each line in the file, line end excluded.
+    starts, sizes: byte offset of each line in the file, and its bytes, line end excluded.
     partial: only some lines are shown, and blank ones between them mean nothing.
     """
 
     lines: list[str]
     stripped: list[str]
     starts: list[int]
-    ends: list[int]
+    sizes: list[int]
     _filled: list[int]
     _chars: list[int]
     partial: bool = False
@@ -36,6 +36,10 @@ class Source:
         filled = self._filled[hi] - self._filled[lo]
         weight = (self._chars[hi] - self._chars[lo]) / CHARS_PER_LINE
         return weight if weight > filled else filled  # max() takes thrice as long, and this is hot
+
+    def bytes(self, lo: int, hi: int) -> tuple[int, int]:
+        """Where the lines begin in the file and where they end, the last line end excluded."""
+        return self.starts[lo], self.starts[hi - 1] + self.sizes[hi - 1]
 
     def text(self, lo: int, hi: int) -> str:
         """The lines as they are shown."""
@@ -57,7 +61,7 @@ class Source:
 
     def showing(self, lines: list[str]) -> Source:
         """The same file with other words in its lines; runs of blank ones are cut short."""
-        return _measured(lines, self.starts, self.ends, partial=True)
+        return _measured(lines, self.starts, self.sizes, partial=True)
 
     @property
     def chars(self) -> int:
@@ -103,7 +107,8 @@ def decode(data: bytes) -> tuple[str, str, int] | str:
 
 def read(text: str, encoding: str, mark: int) -> Source:
     """Split decoded text into lines; carriage returns end them only in files without \\n."""
-    newline = "\n" if "\n" in text or "\r" not in text else "\r"
+    returns = "\r" in text
+    newline = "\r" if returns and "\n" not in text else "\n"
     raw = text.split(newline)
     if not raw[-1]:
         raw.pop()
@@ -114,23 +119,22 @@ def read(text: str, encoding: str, mark: int) -> Source:
         sizes = list(map(len, text.encode().split(newline.encode())))
     else:
         sizes = [len(line.encode(encoding)) for line in raw]
-    before = accumulate(sizes, initial=mark)  # of each line, line ends not counted
+    before = accumulate(sizes, initial=mark)  # each line, line ends not counted
     starts = list(map(add, before, range(0, width * len(raw), width)))
-    ends = list(map(add, starts, sizes))
-    if "\r\n" in text:
+    if returns and newline == "\n":
         for number, line in enumerate(raw):
             if line.endswith("\r"):
                 raw[number] = line[:-1]
-                ends[number] -= width
-    return _measured(raw, starts, ends)
+                sizes[number] -= width
+    return _measured(raw, starts, sizes)
 
 
 def _measured(
-    lines: list[str], starts: list[int], ends: list[int], partial: bool = False
+    lines: list[str], starts: list[int], sizes: list[int], partial: bool = False
 ) -> Source:
     stripped = list(map(str.rstrip, lines))
     if stripped == lines:
         stripped = lines
     filled = list(accumulate(map(bool, stripped), initial=0))
     chars = list(accumulate(map(len, stripped), initial=0))
-    return Source(lines, stripped, starts, ends, filled, chars, partial)
+    return Source(lines, stripped, starts, sizes, filled, chars, partial)
