@@ -1,7 +1,7 @@
 """Jobs, and the three sensors: catalog and upkeep run as installed, the night when switched on."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -28,11 +28,11 @@ from codesearch_assets.upkeep import wants_upkeep
 from codesearch_resources.catalog import Plan, plan, read_catalog, write_catalog
 from codesearch_resources.dagster import NO_CONFIGURATION, RepositoriesResource, StoreResource
 from codesearch_resources.embedders.base import Embedder
-from codesearch_resources.results import Slice
+from codesearch_resources.results import Results
 from codesearch_resources.settings import RepositorySettings, Settings, SettingsError, load
 from codesearch_resources.soundness import check_tables
 from codesearch_resources.store import Store
-from codesearch_resources.summarizers.base import Summarizer
+from codesearch_resources.summarizers.order import Summarizer
 
 TICK = 60  # seconds between looks at the settings and at the night
 UPKEEP_TICK = 300
@@ -184,10 +184,9 @@ def _tick(
     refreshed = {request.partition_key for request in requests}
     entries = [entry for entry in settings.repositories if entry.name not in refreshed]
     with closing(store.results()) as results:
-        slices = results.slices()
-    chosen, cursor = _next_slice(
-        context, settings, entries, tables, slices, embedder, summarizer, cursor, now, deadline
-    )
+        chosen, cursor = _next_slice(
+            context, settings, entries, tables, results, embedder, summarizer, cursor, now, deadline
+        )
     for line in lines:
         context.log.warning(line)
     if chosen is not None:
@@ -228,7 +227,7 @@ def _next_slice(
     settings: Settings,
     entries: Sequence[RepositorySettings],
     tables: Store,
-    slices: Mapping[str, Slice],
+    results: Results,
     embedder: Embedder,
     summarizer: Summarizer,
     cursor: night.Cursor,
@@ -241,7 +240,7 @@ def _next_slice(
     """
     if night.any_busy(context.instance, settings, "summarise"):
         return None, cursor
-    state = tables_state(tables, summarizer)
+    slices, state = results.slices(), tables_state(tables, results, summarizer)
     settled = dict(cursor.settled) if state == cursor.tables else {}
     served = {name: last.served_at for name, last in slices.items()}
     for name in night.in_turn((entry.name for entry in entries), served):
@@ -251,11 +250,11 @@ def _next_slice(
         if time.monotonic() > deadline:
             context.log.warning(f"summaries of {name} and others: looked at by the next tick")
             return None, replace(cursor, settled={**cursor.settled, **settled})
-        own = summaries_state(tables, name, summarizer, last)
+        own = summaries_state(tables, results, name, summarizer, last)
         if own != cursor.settled.get(name) and tables.repository_row(name).get("chunks_commit"):
             if night.failed_lately(context.instance, "summarise", name):
                 continue
-            if needs_summarise(tables, name, embedder, summarizer):
+            if needs_summarise(tables, results, name, embedder, summarizer):
                 return name, replace(cursor, settled={**cursor.settled, **settled})
         settled[name] = own
     return None, replace(cursor, settled=settled, tables=state)

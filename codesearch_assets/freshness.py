@@ -2,13 +2,13 @@
 
 from codesearch_assets import chunks, embeddings, repo_snapshots
 from codesearch_assets.embeddings import summary_source
-from codesearch_assets.summaries import needs_summaries
+from codesearch_assets.summary_list import needs_summaries
 from codesearch_resources.embedders.base import Embedder
-from codesearch_resources.results import Slice
+from codesearch_resources.results import Results, Slice
 from codesearch_resources.settings import RepositorySettings
 from codesearch_resources.store import Store, of_repo
 from codesearch_resources.summarizers import extractive
-from codesearch_resources.summarizers.base import Summarizer
+from codesearch_resources.summarizers.order import Summarizer
 from codesearch_resources.text import key
 
 
@@ -37,15 +37,25 @@ def _counts_agree(store: Store, repo: str) -> bool:
     return indexed == len(cut) and sum(cut) == chunk_rows == vectors
 
 
-def tables_state(store: Store, summarizer: Summarizer) -> str:
+def tables_state(store: Store, results: Results, summarizer: Summarizer) -> str:
     """What the answer of needs_summarise hangs on for all repositories: unchanged, it need not be
     asked again of any."""
     names = ("chunks", "summaries", store.summary_vectors)
     versions = [str(store.ask(name, lambda table: table.version)) for name in names]
-    return "-".join([*versions, store.summary_vectors, summarizer.name, extractive.VERSION])
+    return "-".join(
+        [
+            *versions,
+            results.state(),
+            store.summary_vectors,
+            summarizer.name,
+            extractive.VERSION,
+        ]
+    )
 
 
-def summaries_state(store: Store, repo: str, summarizer: Summarizer, last: Slice | None) -> str:
+def summaries_state(
+    store: Store, results: Results, repo: str, summarizer: Summarizer, last: Slice | None
+) -> str:
     """The same for one repository: its chunks, the rows that are there, and its last slice."""
     row = store.repository_row(repo)
     counts = [
@@ -54,12 +64,14 @@ def summaries_state(store: Store, repo: str, summarizer: Summarizer, last: Slice
     ]
     served = last.served_at.isoformat() if last else ""
     chunked = [str(row.get(name)) for name in ("chunks_commit", "chunks_fingerprint")]
-    names = [store.summary_vectors, summarizer.name, extractive.VERSION]
+    names = [results.state(), store.summary_vectors, summarizer.name, extractive.VERSION]
     return key([*chunked, *counts, served, *names])
 
 
-def needs_summarise(store: Store, repo: str, embedder: Embedder, summarizer: Summarizer) -> bool:
+def needs_summarise(
+    store: Store, results: Results, repo: str, embedder: Embedder, summarizer: Summarizer
+) -> bool:
     """Whether a chunk lacks an accepted summary, or a summary its present vector."""
-    if needs_summaries(store, repo, summarizer):
+    if needs_summaries(store, results, repo, summarizer):
         return True
     return store.digests(store.summary_vectors, repo) != summary_source(store, repo).digests
