@@ -118,6 +118,7 @@ class EmbedderSettings(_Section):
     """Which embedder; further kinds join the Literal, or a union of models told apart by `kind`."""
 
     kind: Literal["embedded"]
+    model: Literal["wordllama", "codewords"] = "wordllama"
 
 
 class SummarizerSettings(_Section):
