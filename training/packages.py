@@ -18,12 +18,16 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
+from itertools import groupby
 from pathlib import Path
 
 LIST = Path(__file__).parent / "packages.tsv"
 # Every tenth package, by the hash of its name, is never learnt from and judges what was learnt.
 HELD_OUT = 10
 MOST_FILE_BYTES = 100_000
+AT_ONCE = 50  # packages that one call of a client is asked for
+MOST_NAMED = 5
+_ARCHIVE = re.compile(r"\.(?:whl|tgz|deb|tar\.\w+)$")
 
 # A licence file's own words, first match wins; a copyleft text is named before what it may quote.
 _TEXTS = (
@@ -85,35 +89,50 @@ def write(packages: Iterable[Package], file: Path = LIST) -> None:
         writer.writerows(astuple(package) for package in sorted(packages))
 
 
-def fetch(package: Package, folder: Path) -> Path:
-    """The package's archive, from `folder` if it is there, else from its registry.
+def place(package: Package, folder: Path) -> Path:
+    """Where a package's archive is kept."""
+    return folder / package.registry / f"{package.sha256}-{_safe(package.name)}"
 
-    Raises FetchError when the registry has no such version, or gives other bytes than those listed.
+
+def fetch(packages: Sequence[Package], folder: Path) -> None:
+    """Bring the archives that are not in `folder` yet; one call of a client for many of them.
+
+    Raises FetchError naming those whose registry has no such version, or gives other bytes than
+    those listed.
     """
-    kept = folder / package.registry / f"{package.sha256}-{_safe(package.name)}"
-    if not kept.exists():
+    wrong: list[str] = []
+    missing = sorted(p for p in packages if not place(p, folder).exists())
+    for registry, group in groupby(missing, key=lambda package: package.registry):
+        asked = list(group)
         with tempfile.TemporaryDirectory(dir=_made(folder)) as scratch:
-            got = _download(package.registry, package.name, package.version, Path(scratch))
-            found = _sha256(got)
-            if found != package.sha256:
-                raise FetchError(
-                    f"{package.registry} {package.name} {package.version} has the hash {found}, "
-                    f"the list says {package.sha256}"
-                )
-            shutil.move(got, _made(kept.parent) / kept.name)
-    return kept
+            got = _download(registry, [(p.name, p.version) for p in asked], Path(scratch))
+            by_hash = {_sha256(archive): archive for archive in got}
+            for package in asked:
+                if package.sha256 in by_hash:
+                    kept = place(package, folder)
+                    shutil.move(by_hash[package.sha256], _made(kept.parent) / kept.name)
+                else:
+                    wrong.append(f"{registry} {package.name} {package.version}")
+    if wrong:
+        raise FetchError(
+            f"{len(wrong)} packages are not to be had with the hash that is listed: "
+            f"{', '.join(wrong[:MOST_NAMED])}"
+        )
 
 
 def pin(registry: str, name: str, folder: Path) -> Package | None:
     """The newest version of a package as a line of the list, or None: not permissive."""
     with tempfile.TemporaryDirectory(dir=_made(folder)) as scratch:
-        got = _download(registry, name, "", Path(scratch))
+        archives = _download(registry, [(name, "")], Path(scratch))
+        if len(archives) != 1:
+            raise FetchError(f"{registry} has no {name}, or it is of several archives")
+        got = archives[0]
         licence = _licence(got)
         if not PERMISSIVE.issuperset(licence.split(" AND ")):
             return None
         package = Package(registry, name, _version(registry, name, got), licence, _sha256(got))
-        kept = _made(folder / registry) / f"{package.sha256}-{_safe(name)}"
-        shutil.move(got, kept)
+        kept = place(package, folder)
+        shutil.move(got, _made(kept.parent) / kept.name)
     return package
 
 
@@ -166,33 +185,42 @@ def _stated(copyright_file: str) -> str:
     return next((_STATED[choice] for choice in choices if choice in _STATED), "")
 
 
-def _download(registry: str, name: str, version: str, folder: Path) -> Path:
-    for command in _commands(registry, name, version, folder):
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        archives = [
-            p for p in folder.iterdir() if re.search(r"\.(?:whl|tgz|deb|tar\.\w+)$", p.name)
-        ]
-        if done.returncode == 0 and len(archives) == 1:
-            return archives[0]
-    last = (done.stderr.strip().splitlines() or ["nothing came"])[-1]
-    raise FetchError(f"{registry} has no {name} {version}: {last}")
+def _download(registry: str, wanted: Sequence[tuple[str, str]], folder: Path) -> list[Path]:
+    """The archives of packages (name, version or "" for the newest) that a registry gave."""
+    for start in range(0, len(wanted), AT_ONCE):
+        some = wanted[start : start + AT_ONCE]
+        command = _command(registry, some, folder)
+        done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+        if done.returncode:  # one that is missing must not take the others with it
+            for one in some:
+                subprocess.run(
+                    _command(registry, [one], folder), cwd=folder, capture_output=True, check=False
+                )
+    return sorted(file for file in folder.iterdir() if _ARCHIVE.search(file.name))
 
 
-def _commands(registry: str, name: str, version: str, folder: Path) -> list[Sequence[str]]:
+def _command(
+    registry: str, wanted: Sequence[tuple[str, str]], folder: Path
+) -> tuple[str | Path, ...]:
+    mark = {"pypi": "==", "npm": "@"}.get(registry, "=")
+    names = [f"{name}{mark}{version}" if version else name for name, version in wanted]
     if registry == "npm":
-        return [("npm", "pack", "--silent", "--ignore-scripts", f"{name}@{version or 'latest'}")]
-    if registry == "pypi":
-        wanted = f"{name}=={version}" if version else name
-        pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(folder))
-        # One archive for every machine: the Linux wheel of the oldest Python this project runs on.
-        fixed = ("--platform", "manylinux2014_x86_64", "--python-version", "3.11")
-        return [(*pip, "--only-binary=:all:", *fixed, wanted)]
-    wanted = f"{name}={version}" if version else name
+        return ("npm", "pack", "--silent", "--ignore-scripts", *names)
     if registry == "deb":
-        return [("apt-get", "download", "-qq", wanted)]
-    return [
-        ("apt-get", *_apt(folder.parent), "source", "-qq", "--download-only", "--tar-only", wanted)
-    ]
+        return ("apt-get", "download", "-qq", *names)
+    if registry == "debian":
+        only = ("source", "-qq", "--download-only", "--tar-only")
+        return ("apt-get", *_apt(folder.parent), *only, *names)
+    # One archive for every machine: the Linux wheel for the oldest Python this project runs on.
+    fixed = (
+        "--only-binary=:all:",
+        "--platform",
+        "manylinux2014_x86_64",
+        "--python-version",
+        "3.11",
+    )
+    pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", folder)
+    return (*pip, *fixed, *names)
 
 
 def _apt(folder: Path) -> list[str]:

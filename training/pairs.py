@@ -21,10 +21,10 @@ from codesearch_resources.embedders.view import located_words, name_words, text_
 from codesearch_resources.summarizers.base import Piece
 from codesearch_resources.summarizers.extractive import Extractive
 from codesearch_resources.text import query_words
-from training.packages import Package, contents, fetch
+from training.packages import Package, contents, fetch, place
 
 # No package outweighs the others, and a large one is sampled all over.
-MOST_FILES = 120
+MOST_FILES = 150
 MOST_CHUNKS = 1_500
 FEWEST_WORDS, MOST_WORDS = 3, 40  # of a sentence that can be asked
 CACHE_VERSION = "1"  # raised whenever other examples come out of the same archive
@@ -53,7 +53,11 @@ class Example:
 
 
 def mine(packages: Sequence[Package], folder: Path, workers: int = 1) -> list[Example]:
-    """The examples of all packages, in order; kept in `folder` from one run to the next."""
+    """The examples of all packages, in order; kept in `folder` from one run to the next.
+
+    Raises FetchError when a package is not to be had as listed.
+    """
+    fetch(packages, folder)
     with ProcessPoolExecutor(workers) as pool:
         found = pool.map(_mined, packages, [folder] * len(packages))
         return [example for examples in found for example in examples]
@@ -62,7 +66,7 @@ def mine(packages: Sequence[Package], folder: Path, workers: int = 1) -> list[Ex
 def _mined(package: Package, folder: Path) -> list[Example]:
     kept = folder / "examples" / f"{package.sha256}-{CACHE_VERSION}.json.z"
     if not kept.exists():
-        examples = list(_examples(package, fetch(package, folder)))
+        examples = list(_examples(package, place(package, folder)))
         kept.parent.mkdir(parents=True, exist_ok=True)
         lines = json.dumps([asdict(example) for example in examples])
         partial = kept.with_suffix(".part")

@@ -1,4 +1,4 @@
-"""Words to the rows of a static table: known words, unknown ones by their pieces, the rest hashed."""
+"""Words to the rows of a static table: known words, others by their pieces, the rest hashed."""
 
 from collections.abc import Iterable, Sequence
 from zlib import crc32
