@@ -27,6 +27,7 @@ class CodewordsEmbedder:
     """Static word vectors out of the package itself."""
 
     id = f"{MODEL}{VERSION}_{VIEW}"
+    dimensions = 256
 
     def __init__(self, folder: Path = SHIPPED) -> None:
         self._folder = folder
