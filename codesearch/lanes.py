@@ -9,14 +9,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from codesearch.ranking import Candidate, Evidence, LaneName, Query
+from codesearch.query import MOST_TERMS, Query
+from codesearch.ranking import Candidate, Evidence, LaneName
 from codesearch_resources.embedders.base import Embedder, EmbeddingError
 from codesearch_resources.store import Store, among, sql
-from codesearch_resources.text import tokens
 
 DEPTH = 200  # chunks a lane contributes
 SYMBOL_DEPTH = 50
-MOST_TOKENS = 256  # of a query; a pasted file is cut, and a notice says so
 REFINE = 10  # one bit a dimension in the index, so look at ten times as many real vectors
 ROWS_PER_PARTITION = 8_192  # LanceDB's default for IVF
 SELECTIVE = 0.05  # below this share of the rows an exact scan is as fast, and exact
@@ -53,10 +52,9 @@ class Lanes:
     def find(self, query: Query, where: str) -> Found:
         """Ask every lane for `query` under the SQL filter `where` (empty: everything)."""
         found = Found()
-        asked = list(dict.fromkeys(tokens(query.text)))
-        if len(asked) > MOST_TOKENS:
-            found.notices.append(f"the question is long: its first {MOST_TOKENS} words were used")
-        text = " ".join(asked[:MOST_TOKENS])
+        if query.cut:
+            found.notices.append(f"the question is long: its first {MOST_TERMS} words were used")
+        text = " ".join(query.terms)
         chunks = self._pool.submit(self._text, "chunks", text, where, COLUMNS)
         summaries = self._pool.submit(self._text, "summaries", text, where, ("chunk_id",))
         symbols = self._pool.submit(self._symbols, query, where)

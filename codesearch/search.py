@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from codesearch.errors import BadQuery, NoConfiguration, NotIndexed, SearchError
 from codesearch.filters import Filters, check_filters, make_filters
 from codesearch.lanes import Found, Lanes
-from codesearch.ranking import Candidate, Query, RankedFile, meant, parse, rank
+from codesearch.query import Query, parse
+from codesearch.ranking import Candidate, RankedFile, rank
+from codesearch.symbols import meant
 from codesearch_resources.data_dir import check_data_dir
 from codesearch_resources.embedders.make import make_embedder
 from codesearch_resources.settings import Settings, find, load

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from sample import sample
 
 from codesearch.lanes import Found, Lanes
-from codesearch.ranking import LANES, parse
+from codesearch.query import parse
+from codesearch.ranking import LANES
 from codesearch_resources.embedders.base import EmbeddingError
 from codesearch_resources.embedders.embedded import EmbeddedEmbedder
 from codesearch_resources.store import Store
