@@ -16,8 +16,9 @@ from codesearch.evaluation import (
     find_clones,
     index_bench,
 )
+from codesearch.hits import Hit
 from codesearch.metrics import Place, Target, covers
-from codesearch.search import Hit, Index
+from codesearch.search import Index
 from codesearch_resources.settings import load
 
 LIST = Path(__file__).with_name("questions.toml")

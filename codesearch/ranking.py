@@ -38,6 +38,7 @@ WEIGHTS: Mapping[str, float] = {
     "language named": 1.0,
     "repository named": 2.0,
     "repository fits": 1.0,
+    "likeness": 1.0,  # of what lies near a given chunk; the only rule there
 }
 REPOSITORY_FILES = 3  # a repository fits a question as well as its best files do
 # A chunk that defines the asked identifier goes before one that mentions it.
@@ -107,15 +108,17 @@ Files = Mapping[File, RankedFile]
 Members = Mapping[File, Sequence[Candidate]]
 
 
-def rank(query: Query, candidates: Mapping[str, Candidate], evidence: Evidence) -> list[RankedFile]:
-    """Order the files of the candidates, best first; ties by repository and path."""
+def rank(
+    query: Query, candidates: Mapping[str, Candidate], evidence: Evidence, most: int | None = None
+) -> list[RankedFile]:
+    """Order the files of the candidates, best first; ties by repository and path.
+
+    The chunks of the best `most` (all when None) are ordered too, the other files have none.
+    """
     members: dict[File, list[Candidate]] = {}
     for candidate in candidates.values():
         members.setdefault(candidate.file, []).append(candidate)
-    files: dict[File, RankedFile] = {}
-    for file, chunks in members.items():
-        files[file] = ranked = RankedFile(*file)
-        ranked.chunks = _order_chunks(query, chunks, evidence)
+    files = {file: RankedFile(*file) for file in members}
     _score_lanes(files, members, evidence)
     _score_paths(query, files)
     _score_definitions(query, files, members)
@@ -123,10 +126,23 @@ def rank(query: Query, candidates: Mapping[str, Candidate], evidence: Evidence) 
     _score_variants(query, files)
     _score_languages(query, files, members)
     _score_repositories(query, files)
-    scores = {file: ranked.score for file, ranked in files.items()}
-    return sorted(
-        files.values(), key=lambda file: (-scores[file.repo, file.path], file.repo, file.path)
-    )
+    ordered = sorted((-ranked.score, *file) for file, ranked in files.items())
+    found = [files[repo, path] for _, repo, path in ordered]
+    for file in found[:most]:
+        file.chunks = _order_chunks(query, members[file.repo, file.path], evidence)
+    return found
+
+
+def rank_near(candidates: Mapping[str, Candidate], evidence: Evidence) -> list[RankedFile]:
+    """Order the files of what lies near a chunk by their nearest chunk."""
+    files: dict[File, RankedFile] = {}
+    near = evidence.lanes.get("vectors", {})
+    for chunk in sorted(candidates.values(), key=lambda c: (-near.get(c.chunk_id, 0), c.chunk_id)):
+        file = files.setdefault(chunk.file, RankedFile(*chunk.file))
+        if not file.chunks:
+            file.add("likeness", near.get(chunk.chunk_id, 0.0))
+        file.chunks.append((chunk, near.get(chunk.chunk_id, 0.0)))
+    return sorted(files.values(), key=lambda file: (-file.score, file.repo, file.path))
 
 
 def _order_chunks(

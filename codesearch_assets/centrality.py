@@ -19,16 +19,23 @@ BATCH_ROWS = 2_000
 def refresh_centrality(store: Store, repo: str) -> Change:
     """Make the rows of `centrality` follow the stored chunks of a repository.
 
-    A file that nobody leans on has no row. Reads the repository's whole text, in batches.
+    One row for each row of `files`. Reads the repository's whole text.
     """
     mentions = _mentions(store, repo)
     columns: dict[str, list[object]] = {name: [] for name in CENTRALITY.schema.names}
-    for path, count in sorted(mentions.items()):
+    for path in store.read("files", ["path"], of_repo(repo))["path"].to_pylist():
+        count = mentions.get(path, 0)
         for name, value in zip(
             columns, (key((repo, path)), repo, path, count, digest(count)), strict=True
         ):
             columns[name].append(value)
     return store.replace("centrality", repo, pa.table(columns, schema=CENTRALITY.schema))
+
+
+def centrality_is_whole(store: Store, repo: str) -> bool:
+    """Whether every file of the repository has its row."""
+    where = of_repo(repo)
+    return store.count("centrality", where) == store.count("files", where)
 
 
 def _mentions(store: Store, repo: str) -> dict[str, int]:

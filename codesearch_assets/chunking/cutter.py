@@ -336,7 +336,9 @@ class Cutter:
         doc = doc_of(documented, self.grammar, source)
         if not doc and documented is not units[0]:
             doc = doc_of(units[0], self.grammar, source)
-        symbols = [one for unit in units if unit.definitions for one in symbols_of(unit, self.grammar)]
+        symbols = [
+            one for unit in units if unit.definitions for one in symbols_of(unit, self.grammar)
+        ]
         return Chunk(
             kind=kind,
             symbol=symbol,
