@@ -267,7 +267,7 @@ def _uncollected() -> Iterator[None]:
 
 
 @main.command()
-@click.argument("query", nargs=-1, required=True)
+@click.argument("query", nargs=-1)
 @click.option("--repo", "repos", multiple=True, help="Only this repository; may be repeated.")
 @click.option("--language", "languages", multiple=True, help="Only this language.")
 @click.option("--path", "paths", multiple=True, metavar="GLOB", help="Only paths like this.")
@@ -275,18 +275,32 @@ def _uncollected() -> Iterator[None]:
 @click.option("--per-file", default=1, show_default=True, help="Hits a file may have.")
 @click.option("--limit", default=10, show_default=True, help="Hits in all.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--like", metavar="PATH:LINE", help="Code near the one there, instead of QUERY.")
 @click.option("--explain", is_flag=True, help="Say why each hit is here.")
+@click.option("--expect", metavar="GLOB", help="Say of these files why they are not higher.")
 @command
 def search(
-    query: tuple[str, ...], as_json: bool, explain: bool, config: str | None, **options: Any
+    query: tuple[str, ...],
+    as_json: bool,
+    like: str | None,
+    explain: bool,
+    expect: str | None,
+    config: str | None,
+    **options: Any,
 ) -> None:
     """Find the code that does what QUERY says.
 
     Example: codesearch search where do we back off after a quota error
     """
+    if bool(query) == bool(like):
+        raise click.UsageError("ask with a QUERY or with --like, one of them")
     settings = settings_of(config)
     with _uncollected(), Index(settings) as opened:
-        answer = opened.ask(" ".join(query), **options)
+        if like:
+            answer = opened.like(like, **options)
+        else:
+            answer = opened.ask(" ".join(query), expect=expect or "", **options)
+    explain = explain or bool(expect)
     asked = answer.query[:MOST_LOGGED]
     log.info("search: %d hits in %.0f ms: %r", len(answer.hits), answer.took_ms, asked)
     for notice in answer.notices:

@@ -12,6 +12,7 @@ import dagster as dg
 import pyarrow as pa
 
 from codesearch_assets import checks
+from codesearch_assets.centrality import centrality_is_whole, refresh_centrality
 from codesearch_assets.chunking.chunk import Chunk, FileChunks, Symbol
 from codesearch_assets.chunking.chunker import CHUNKER_VERSION
 from codesearch_assets.chunking.worker import CuttingProcess
@@ -103,11 +104,13 @@ def refresh_chunks(store: Store, repository: Repository) -> ChunksResult:
             partition.replace_files(_cut_batch(cutting, repository, batch))
             report("chunks", result.parsed_now, len(todo))
     partition.remove_files_but(wanted.keys())
-    store.update_repository(
-        repo,
-        chunks_commit=row["repo_snapshots_commit"],
-        chunks_fingerprint=fingerprint(row["repo_snapshots_fingerprint"]),
-    )
+    cut = fingerprint(row["repo_snapshots_fingerprint"])
+    done = {"chunks_commit": row["repo_snapshots_commit"], "chunks_fingerprint": cut}
+    # A killed run may have written chunks and not what follows from them.
+    noted = all(row[name] == value for name, value in done.items())
+    if result.change != Change() or not noted or not centrality_is_whole(store, repo):
+        refresh_centrality(store, repo)
+    store.update_repository(repo, **done)
     result.outcomes = file_outcomes(store, repo)
     return result
 

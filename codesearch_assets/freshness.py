@@ -1,6 +1,7 @@
 """Which repositories are behind: decided by keys in the tables, never by timestamps or runs."""
 
 from codesearch_assets import chunks, embeddings, repo_snapshots
+from codesearch_assets.centrality import centrality_is_whole
 from codesearch_assets.embeddings import summary_source
 from codesearch_assets.summary_list import needs_summaries
 from codesearch_resources.embedders.base import Embedder
@@ -34,7 +35,8 @@ def _counts_agree(store: Store, repo: str) -> bool:
     cut = store.read("files", ["chunks"], of_repo(repo))["chunks"].to_pylist()
     indexed = store.count("repo_snapshots", f"{of_repo(repo)} AND skip_reason = ''")
     chunk_rows, vectors = (store.count(t, of_repo(repo)) for t in ("chunks", store.code_vectors))
-    return indexed == len(cut) and sum(cut) == chunk_rows == vectors
+    counted = indexed == len(cut) and sum(cut) == chunk_rows == vectors
+    return counted and centrality_is_whole(store, repo)
 
 
 def tables_state(store: Store, results: Results, summarizer: Summarizer) -> str:

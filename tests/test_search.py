@@ -17,9 +17,10 @@ import codesearch
 from codesearch import search
 from codesearch.errors import BadQuery, NoConfiguration, NotIndexed, SearchError
 from codesearch.filters import glob_regex
+from codesearch.hits import Hit, More, choose
 from codesearch.lanes import Found, Lanes
 from codesearch.ranking import Candidate, Query, RankedFile
-from codesearch.search import Hit, Index, More, _chosen
+from codesearch.search import Index
 from codesearch_resources.data_dir import DataDirError
 from codesearch_resources.settings import UnknownRepository
 
@@ -260,13 +261,13 @@ def overlapping(hits: list[Hit]) -> list[tuple[str, int, int]]:
     ]
 
 
-def test_of_chunks_that_overlap_only_the_better_is_chosen() -> None:
+def test_of_chunks_that_overlap_only_the_better_ischoose() -> None:
     def chunk(start: int, end: int) -> Candidate:
         return Candidate(str(start), "api", "a.py", "python", "function", (), "", (), start, end)
 
     file = RankedFile("api", "a.py", {"text": 1.0})
     file.chunks = [(chunk(10, 20), 3.0), (chunk(15, 30), 2.0), (chunk(21, 25), 1.0)]
-    chosen = _chosen([file], per_file=3, limit=10)
+    chosen = choose([file], per_file=3, limit=10)
     assert [c.start_line for _, c, _ in chosen] == [10, 21]
 
 

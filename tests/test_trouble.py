@@ -135,11 +135,15 @@ DAMAGES = (
     _cut_data_short,
     _garble_manifests,
 )
-TABLES = ("chunks", "files", "repo_snapshots", "repositories", "summaries", "code", "summary")
+TABLES = (
+    "chunks", "files", "centrality", "repo_snapshots", "repositories", "summaries", "code",
+    "summary",
+)  # fmt: skip
 SHORT = {
     ("chunks", _lose_one_data_file),
     ("chunks", _lose_newest_manifest),
     ("chunks", _lose_indices),
+    ("centrality", _lose_all_data),
     ("summaries", _cut_data_short),
     ("repositories", _lose_folder),
 }
