@@ -17,7 +17,7 @@ from datetime import date
 from pathlib import Path
 
 from codesearch_resources.calls import Allow, Deny, Estimate, Usage
-from codesearch_resources.quota.account import Account
+from codesearch_resources.quota.books import Books
 from codesearch_resources.quota.guard import decide
 from codesearch_resources.quota.meter import MeterState, merge
 from codesearch_resources.quota.rates import cost, rate_card
@@ -117,7 +117,7 @@ def rules(off: frozenset[Part] = frozenset()) -> Rules:
 def night(cell: Cell) -> Outcome:
     """One night, until the subscription is left or every call was made."""
     told = rules(cell.off)
-    account, state = Account(told), MeterState()
+    books, state = Books(told), MeterState()
     provider = Subscription(cell.lag * 60.0)
     factor = cell.factor if cell.visible else 1.0
     usage = Usage(input=round(300 * factor), output=round(50 * factor))
@@ -133,16 +133,16 @@ def night(cell: Cell) -> Outcome:
             if cell.person and (now - BEGIN) % 86_400 < 9 * 3600:
                 provider.charge(PERSON * (now - next_poll + POLL))
             state = merge(state, codex_usage.parse(provider.body(now), now))
-            account.read(state)
+            books.read(state)
             next_poll = now + POLL
         if max(provider.share(name) for name in SIZES) >= 1:
             why = "locked out"
             break
-        decision = decide(told, state, account, ESTIMATE, now)
+        decision = decide(told, state, books, ESTIMATE, now)
         if isinstance(decision, Allow):
-            account.reserve(sent, ESTIMATE, now)
+            books.reserve(sent, ESTIMATE, now)
             provider.charge(price)
-            account.settle(sent, usage, now)
+            books.settle(sent, usage, now)
             sent += 1
             week = max(week, provider.share("secondary"))
             five = max(five, provider.share("primary"))
@@ -153,7 +153,9 @@ def night(cell: Cell) -> Outcome:
         if isinstance(decision, Deny) or decision.until.timestamp() - now > LEFT:
             break
         now = max(now + 1, min(decision.until.timestamp(), next_poll))
-    return Outcome(cell, sent, week, five, (last - BEGIN) / 3600, why if sent < cell.calls else "done")
+    return Outcome(
+        cell, sent, week, five, (last - BEGIN) / 3600, why if sent < cell.calls else "done"
+    )
 
 
 def matrix(off: frozenset[Part] = frozenset(), *, person: bool = False) -> Iterator[Cell]:
@@ -173,13 +175,13 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
             row = [o for o in outcomes if (o.cell.factor, o.cell.visible) == (factor, visible)]
             cells = " | ".join(f"{o.week:.1%} ({o.calls:,})" for o in row)
             shows = "usage" if visible else "the meter only"
-            lines.append(f"| {factor:g} × | {shows} | {cells} | {row[-1].why} |")
+            lines.append(f"| {factor:g} times | {shows} | {cells} | {row[-1].why} |")
     return lines
 
 
 def parts_table(by_part: dict[str, Sequence[Outcome]]) -> list[str]:
     """What each part is worth: the highest share of the week, by cause, over all lags."""
-    names = [f"{f:g} × {'usage' if v else 'meter'}" for f in FACTORS for v in (True, False)]
+    names = [f"{f:g}, {'usage' if v else 'meter'}" for f in FACTORS for v in (True, False)]
     lines = ["| switched off | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
     for part, outcomes in by_part.items():
         found = []
@@ -197,7 +199,10 @@ def document() -> list[str]:
     """The tables as they stand in the documentation."""
     whole = [night(cell) for cell in matrix()]
     working = [night(cell) for cell in matrix(person=True)]
-    lines = ["Share of the week that is used when the subscription is left, and the calls sent:", ""]
+    lines = [
+        "Share of the week that is used when the subscription is left, and the calls sent:",
+        "",
+    ]
     lines += table(whole)
     lines += ["", "The same with a person working beside it, nine hours a day:", ""]
     lines += table(working)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from books import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from meter_job import (
     DAY,
     FIVE,
     HOUR,
@@ -25,11 +27,9 @@ from books import (
     rules,
     waits_until,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from codesearch_resources.calls import Allow, Deny, Usage, Wait
-from codesearch_resources.quota.account import Account
+from codesearch_resources.quota.books import Books
 from codesearch_resources.quota.guard import decide
 from codesearch_resources.quota.rates import cost, rate_card
 from codesearch_resources.quota.readers import codex_headers, codex_usage
@@ -183,8 +183,8 @@ def test_09_a_laptop_that_slept_over_a_reset_reads_before_it_sends() -> None:
 
 def test_10_a_refusal_beats_the_meter_and_retry_after() -> None:
     job = at(NOW, week=43)
-    job.account.refuse("the usage limit has been reached", NOW, NOW + 5 * HOUR)
-    job.account.refuse("the usage limit has been reached", NOW, NOW + 30)
+    job.books.refuse("the usage limit has been reached", NOW, NOW + 5 * HOUR)
+    job.books.refuse("the usage limit has been reached", NOW, NOW + 30)
     job.now += 10 * MINUTE
     job.read(week=43)
     assert waits_until(job.ask()) == NOW + 5 * HOUR
@@ -194,12 +194,12 @@ def test_10_a_refusal_beats_the_meter_and_retry_after() -> None:
 
 
 def test_10_without_a_time_the_pause_doubles_up_to_six_hours() -> None:
-    account = Account(rules())
+    books = Books(rules())
     pauses = []
     now = NOW
     for _ in range(7):
-        account.refuse("usage limit", now, None)
-        until = account.breakers["refused"].until
+        books.refuse("usage limit", now, None)
+        until = books.breakers["refused"].until
         assert until is not None
         pauses.append((until - now) / MINUTE)
         now = until
@@ -208,7 +208,7 @@ def test_10_without_a_time_the_pause_doubles_up_to_six_hours() -> None:
 
 def test_10_a_redeemed_reset_closes_the_breaker_when_it_is_confirmed() -> None:
     job = at(NOW, week=100)
-    job.account.refuse("the usage limit has been reached", NOW, NOW + 5 * HOUR)
+    job.books.refuse("the usage limit has been reached", NOW, NOW + 5 * HOUR)
     for n in (1, 2):
         assert not allows(job.ask())
         job.now = NOW + n * MINUTE
@@ -280,8 +280,8 @@ def test_12_few_excesses_are_no_excess() -> None:
 
 def test_14_a_persons_use_slows_the_job_and_raises_no_alarm() -> None:
     alone, beside = _hour_by_hour(person=0.0), _hour_by_hour(person=5.0)
-    assert beside.account.breakers == {}
-    assert beside.account.movement.person_until > 0
+    assert beside.books.breakers == {}
+    assert beside.books.movement.person_until > 0
     assert 0 < beside.sent < 0.6 * alone.sent
 
 
@@ -312,23 +312,23 @@ def _hour_by_hour(person: float, hours: float = 8) -> Job:
 
 def test_14_a_person_halves_what_may_be_ahead_of_the_meter() -> None:
     job = at(NOW, five=10, week=10)
-    job.account.movement.observed = 10.0  # a unit of cost takes at most 0.1 % of a window
+    job.books.movement.observed = 10.0  # a unit of cost takes at most 0.1 % of a window
     _done(job)
     job.send_while_allowed(1000)
-    alone = job.account.unobserved()
-    job.account.movement.person_until = job.now + HOUR
+    alone = job.books.unobserved()
+    job.books.movement.person_until = job.now + HOUR
     assert "somebody else" in job.ask().why  # type: ignore[union-attr]
-    job.account.unseen = alone / 2 - 0.1
+    job.books.unseen = alone / 2 - 0.1
     assert allows(job.ask())
-    job.account.unseen = alone / 2 + 0.1
+    job.books.unseen = alone / 2 + 0.1
     assert not allows(job.ask())
 
 
 def _done(job: Job) -> None:
     """The slow start is over."""
-    job.account.reserve(-1, estimate(), job.now)
-    job.account.fail(-1, job.now, charged=False)
-    job.account.starts[("codex", MODEL)].stage = 7
+    job.books.reserve(-1, estimate(), job.now)
+    job.books.fail(-1, job.now, charged=False)
+    job.books.starts[("codex", MODEL)].stage = 7
 
 
 def test_l3_the_meter_against_the_books() -> None:
@@ -354,31 +354,31 @@ def test_l3_a_meter_that_goes_on_moving_is_somebody_else() -> None:
         job.now += MINUTE
         percent += 0.2
         job.read(five=int(percent), week=int(percent))
-    assert job.account.breakers == {}
-    assert job.account.movement.person_until > job.now
+    assert job.books.breakers == {}
+    assert job.books.movement.person_until > job.now
 
 
 def test_l4_what_was_sent_since_the_reading_counts_half_as_much_again() -> None:
     job = at(NOW, week=58)
     assert allows(job.ask())
-    job.account.unseen = 4000 * 0.02 / 1.5 - 0.1  # 2 % of the week, by the prior
+    job.books.unseen = 4000 * 0.02 / 1.5 - 0.1  # 2 % of the week, by the prior
     assert allows(job.ask())
-    job.account.unseen += 0.2
+    job.books.unseen += 0.2
     assert "what was sent included" in job.ask().why  # type: ignore[union-attr]
 
 
 def test_l5_the_cap_follows_the_tightest_window() -> None:
     job = at(NOW, five=10, week=10)
     _done(job)
-    job.account.movement.observed = 10.0  # a unit takes at most 0.1 % of either window
-    job.account.unseen = 20.0 - 0.1
+    job.books.movement.observed = 10.0  # a unit takes at most 0.1 % of either window
+    job.books.unseen = 20.0 - 0.1
     assert allows(job.ask())
-    job.account.unseen = 20.0
+    job.books.unseen = 20.0
     assert "at most 2% ahead" in job.ask().why  # type: ignore[union-attr]
-    job.account.movement.windows[(None, "5h")].total = 0.01  # and now twice that of the 5 hours
-    job.account.unseen = 10.0 - 0.1
+    job.books.movement.windows[(None, "5h")].total = 0.01  # and now twice that of the 5 hours
+    job.books.unseen = 10.0 - 0.1
     assert allows(job.ask())
-    job.account.unseen = 10.0
+    job.books.unseen = 10.0
     assert not allows(job.ask())
 
 
@@ -419,7 +419,7 @@ def test_l7_answers_without_usage_cost_half_as_much_again_and_stop_a_subscriptio
     assert expected is not None
     for n in range(20):
         job.send(Usage() if n < 2 else None)
-    assert job.account.spent == pytest.approx(expected * (18 + 2 * 1.5))
+    assert job.books.spent == pytest.approx(expected * (18 + 2 * 1.5))
     assert denies(job.ask()) == "2 of 20 answers do not say what was charged"
     key = Job(rules(shared=False))
     for _ in range(40):
@@ -430,11 +430,11 @@ def test_l7_answers_without_usage_cost_half_as_much_again_and_stop_a_subscriptio
 def test_l8_a_meter_that_falls_gives_nothing_back() -> None:
     job = at(NOW, five=10, week=50)
     job.send_while_allowed(20)
-    spent = job.account.spent
+    spent = job.books.spent
     for n in range(3):
         job.now += 60 * (n + 1)
         job.read(five=10, week=0)
-    assert job.account.spent == spent
+    assert job.books.spent == spent
 
 
 def test_r3_pace_spreads_the_allowance_over_the_window() -> None:
@@ -498,12 +498,12 @@ def test_bought_credits_are_left_alone_unless_the_settings_say_so() -> None:
     job = Job(rules(bought=5.0))
     job.read(body)
     assert allows(job.ask())
-    job.account.settle(_reserved(job), Usage(input=0, output=14_200), job.now)  # 4.97 credits
+    job.books.settle(_reserved(job), Usage(input=0, output=14_200), job.now)  # 4.97 credits
     assert not allows(job.ask(estimate(output=200)))
 
 
 def _reserved(job: Job) -> int:
-    job.account.reserve(0, estimate(), job.now)
+    job.books.reserve(0, estimate(), job.now)
     return 0
 
 
@@ -547,10 +547,10 @@ def test_a_subscription_is_drawn_on_only_when_the_entry_says_so() -> None:
 
 def test_21_what_breaks_the_money_stops_everything() -> None:
     job = Job(rules(shared=False))
-    job.account.trip("money", "the credit balance is exhausted", NOW)
+    job.books.trip("money", "the credit balance is exhausted", NOW)
     job.now += 30 * DAY
     assert denies(job.ask()) == "the credit balance is exhausted"
-    job.account.resume()
+    job.books.resume()
     assert allows(job.ask())
 
 
@@ -607,7 +607,7 @@ def test_25_never_more_than_the_cap_beyond_the_last_trusted_reading(
         job.read(five=five, week=week)
         until = job.now + minutes * MINUTE
         for _ in range(60):
-            decision = decide(job.rules, job.state, job.account, estimate(), job.now)
+            decision = decide(job.rules, job.state, job.books, estimate(), job.now)
             if not isinstance(decision, Allow):
                 break
             job.send(Usage(input=round(310 * factor), output=round(60 * factor)))
@@ -618,13 +618,13 @@ def test_25_never_more_than_the_cap_beyond_the_last_trusted_reading(
 
 def _within_cap(job: Job) -> None:
     """What no reading covers is at most 2 % of each window, or the first calls, or one call."""
-    account = job.account
+    books = job.books
     expected = job.rules.expected(estimate()) or 0.0
-    last = account.recent[-1][1] - expected if account.recent else 0.0
+    last = books.recent[-1][1] - expected if books.recent else 0.0
     for window in job.state.windows:
-        bound = account.movement.bound(window.key)
+        bound = books.movement.bound(window.key)
         if bound is None:
-            assert account.calls <= 20
-        elif len(account.recent) > 1:
+            assert books.calls <= 20
+        elif len(books.recent) > 1:
             # The last answer may have cost more than was expected of it.
-            assert (account.unobserved() - max(0.0, last)) * bound <= 0.02 + 1e-6
+            assert (books.unobserved() - max(0.0, last)) * bound <= 0.02 + 1e-6

@@ -355,7 +355,9 @@ def test_a_file_of_any_scripts(tmp_path: Path) -> None:
     assert "5h" in kinds(file.MeterFile(path).read(NOW))
 
 
-@pytest.mark.parametrize("text", ["", "<html>", "[1]", '{"windows": 3}', '{"error": "no"}', "[" * 9999])
+@pytest.mark.parametrize(
+    "text", ["", "<html>", "[1]", '{"windows": 3}', '{"error": "no"}', "[" * 9999]
+)
 def test_a_file_that_holds_no_meter_says_so(tmp_path: Path, text: str) -> None:
     path = tmp_path / "meter.json"
     path.write_text(text)

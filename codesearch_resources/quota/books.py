@@ -46,7 +46,7 @@ class Start:
 
     def quota(self) -> int | None:
         """Calls of this stage; None: it is over."""
-        return SAMPLE * 2**self.stage if self.stage <= ROUNDS else None
+        return None if self.stage > ROUNDS else SAMPLE * 2**self.stage
 
 
 @dataclass(slots=True)
@@ -61,9 +61,8 @@ class Charged:
     def excess(self) -> str | None:
         """What is charged three times over, in words; None: nothing is, or too few calls."""
         for what, pairs in (("input", self.inputs), ("output", self.outputs)):
-            if len(pairs) < SAMPLE:
-                continue
-            if median(billed / sent for billed, sent in pairs) > EXCESS:
+            # More than half of them: the median is.
+            if len(pairs) == SAMPLE and 2 * sum(billed > EXCESS * sent for billed, sent in pairs) > SAMPLE:
                 billed = median(b for b, _ in pairs)
                 sent = median(s for _, s in pairs)
                 verb = "you sent" if what == "input" else "the cap is"
@@ -71,7 +70,7 @@ class Charged:
         return None
 
 
-class Account:
+class Books:
     """The books of one job on one meter."""
 
     def __init__(self, rules: Rules) -> None:

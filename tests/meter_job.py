@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codesearch_resources.calls import Allow, Decision, Deny, Estimate, Usage, Wait
-from codesearch_resources.quota.account import Account
+from codesearch_resources.quota.books import Books
 from codesearch_resources.quota.guard import decide
 from codesearch_resources.quota.meter import MeterState, merge
 from codesearch_resources.quota.rates import rate_card
@@ -64,24 +64,24 @@ class Job:
     sent: int = 0
 
     def __post_init__(self) -> None:
-        self.account = Account(self.rules)
+        self.books = Books(self.rules)
 
     def hear(self, report: Report) -> None:
         self.state = merge(self.state, report)
-        self.account.read(self.state)
+        self.books.read(self.state)
 
     def read(self, body: Mapping[str, Any] | None = None, **percent: Any) -> None:
         """The usage endpoint answers now."""
         self.hear(codex_usage.parse(body or limits(**percent), self.now))
 
     def ask(self, wanted: Estimate = ESTIMATE) -> Decision:
-        return decide(self.rules, self.state, self.account, wanted, self.now)
+        return decide(self.rules, self.state, self.books, wanted, self.now)
 
     def send(self, usage: Usage | None = None, wanted: Estimate = ESTIMATE) -> None:
         """One call, answered at once."""
-        self.account.reserve(self.sent, wanted, self.now)
+        self.books.reserve(self.sent, wanted, self.now)
         usual = Usage(input=wanted.input, output=wanted.output)
-        self.account.settle(self.sent, usage or usual, self.now)
+        self.books.settle(self.sent, usage or usual, self.now)
         self.sent += 1
 
     def send_while_allowed(self, most: int, usage: Usage | None = None) -> int:
