@@ -33,7 +33,7 @@ from codesearch_resources.embedders.make import make_embedder
 from codesearch_resources.results import Results
 from codesearch_resources.settings import load
 from codesearch_resources.store import Store
-from codesearch_resources.summarizers.chain import make_chain
+from codesearch_resources.summarizers.chain import Chain
 from codesearch_resources.upkeep import upkeep
 
 
@@ -72,7 +72,7 @@ def main() -> None:
     embedder = make_embedder(settings.embedder)
     store = Store(data_dir, embedder.id, embedder.dimensions)
     stages.run("make tables", store.create)
-    results, chain = Results(data_dir), make_chain(settings.summarizers)
+    results, chain = Results(data_dir), Chain(settings.summarizers)
     for entry in settings.repositories:
         repository = git_repository(settings, entry)
         head = repository.head()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codesearch import terminal
+from codesearch.cli_summaries import summaries
 from codesearch.command import NEEDS_A_PERSON, command, log, settings_file, settings_of
 from codesearch.errors import NoConfiguration
 from codesearch.search import Index
@@ -42,18 +43,29 @@ def main() -> None:
     """
 
 
+main.add_command(summaries)
+
+
 @main.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--profile",
+    type=click.Choice(["local", "cloud", "extractive"]),
+    default="extractive",
+    show_default=True,
+    help="Who writes the summaries: a model on this machine, one in the cloud, or no model.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before code may leave this machine.")
 @command
-def init(paths: tuple[Path, ...], config: str | None) -> None:
+def init(paths: tuple[Path, ...], profile: str, yes: bool, config: str | None) -> None:
     """Write a commented codesearch.yaml for the repositories at PATHS.
 
     Without PATHS it lists the repository you stand in, if you stand in one.
 
-    Example: codesearch init ~/src/api ~/src/web
+    Example: codesearch init --profile local ~/src/api ~/src/web
     """
     from codesearch_resources.git import git_dir
-    from codesearch_resources.settings_file import starter
+    from codesearch_resources.starter import MAY_LEAVE, starter
 
     file = Path(config or FILE_NAME)
     if file.exists():
@@ -63,7 +75,14 @@ def init(paths: tuple[Path, ...], config: str | None) -> None:
             raise click.UsageError(f"{path} is not a git repository")
     above = (folder for folder in (Path.cwd(), *Path.cwd().parents) if git_dir(folder) is not None)
     try:
-        file.write_text(starter(paths or list(islice(above, 1))), encoding="utf-8")
+        text = starter(paths or list(islice(above, 1)), profile)
+        if profile in MAY_LEAVE and not yes:
+            click.confirm(
+                f"{file} will say local_only: false: code of every repository in it may be sent to "
+                "the cloud. Write it?",
+                abort=True,
+            )
+        file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise click.UsageError(f"cannot write {file}: {error.strerror}") from None
     click.echo(f"wrote {file}; now run `codesearch index`, then `codesearch search QUESTION`")

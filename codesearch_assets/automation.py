@@ -1,6 +1,6 @@
 """Jobs, and the three sensors: catalog and upkeep run as installed, the night when switched on."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -25,11 +25,11 @@ from codesearch_assets.upkeep import upkeep, wants_upkeep
 from codesearch_resources.catalog import Plan, plan, read_catalog, write_catalog
 from codesearch_resources.dagster import NO_CONFIGURATION, RepositoriesResource, StoreResource
 from codesearch_resources.embedders.base import Embedder
-from codesearch_resources.results import Slice
+from codesearch_resources.results import Results
 from codesearch_resources.settings import RepositorySettings, Settings, SettingsError, load
 from codesearch_resources.soundness import check_tables
 from codesearch_resources.store import Store
-from codesearch_resources.summarizers.base import Summarizer
+from codesearch_resources.summarizers.order import Summarizer
 
 TICK = 60  # seconds between looks at the settings and at the night
 UPKEEP_TICK = 300
@@ -180,10 +180,9 @@ def _tick(
     refreshed = {request.partition_key for request in requests}
     entries = [entry for entry in settings.repositories if entry.name not in refreshed]
     with closing(store.results()) as results:
-        slices = results.slices()
-    chosen, settled = _next_slice(
-        context, settings, entries, tables, slices, embedder, summarizer, cursor, now
-    )
+        chosen, settled = _next_slice(
+            context, settings, entries, tables, results, embedder, summarizer, cursor, now
+        )
     for line in lines:
         context.log.warning(line)
     if chosen is not None:
@@ -222,14 +221,14 @@ def _next_slice(
     settings: Settings,
     entries: Sequence[RepositorySettings],
     tables: Store,
-    slices: Mapping[str, Slice],
+    results: Results,
     embedder: Embedder,
     summarizer: Summarizer,
     cursor: night.Cursor,
     now: datetime,
 ) -> tuple[str | None, dict[str, str]]:
     """The repository whose slice is next, and which repositories lack nothing."""
-    state = tables_state(tables, summarizer)
+    slices, state = results.slices(), tables_state(tables, results, summarizer)
     settled = {name: seen for name, seen in cursor.settled.items() if seen == state}
     if night.any_busy(context.instance, settings, "summarise"):
         return None, settled
@@ -242,7 +241,7 @@ def _next_slice(
             continue
         if night.failed_lately(context.instance, "summarise", entry.name):
             continue
-        if needs_summarise(tables, entry.name, embedder, summarizer):
+        if needs_summarise(tables, results, entry.name, embedder, summarizer):
             waiting.append(entry.name)
         else:
             settled[entry.name] = state

@@ -2,12 +2,13 @@
 
 from codesearch_assets import chunks, embeddings, repo_snapshots
 from codesearch_assets.embeddings import summary_source
-from codesearch_assets.summaries import needs_summaries
+from codesearch_assets.summary_list import needs_summaries
 from codesearch_resources.embedders.base import Embedder
+from codesearch_resources.results import Results
 from codesearch_resources.settings import RepositorySettings
 from codesearch_resources.store import Store, of_repo
 from codesearch_resources.summarizers import extractive
-from codesearch_resources.summarizers.base import Summarizer
+from codesearch_resources.summarizers.order import Summarizer
 
 
 def needs_refresh(store: Store, entry: RepositorySettings, head: str, embedder: Embedder) -> bool:
@@ -35,15 +36,25 @@ def _counts_agree(store: Store, repo: str) -> bool:
     return indexed == len(cut) and sum(cut) == chunk_rows == vectors
 
 
-def tables_state(store: Store, summarizer: Summarizer) -> str:
+def tables_state(store: Store, results: Results, summarizer: Summarizer) -> str:
     """What the answer of needs_summarise hangs on: unchanged, it need not be asked again."""
     names = ("chunks", "summaries", store.summary_vectors)
     versions = [str(store.ask(name, lambda table: table.version)) for name in names]
-    return "-".join([*versions, store.summary_vectors, summarizer.name, extractive.VERSION])
+    return "-".join(
+        [
+            *versions,
+            results.state(),
+            store.summary_vectors,
+            summarizer.name,
+            extractive.VERSION,
+        ]
+    )
 
 
-def needs_summarise(store: Store, repo: str, embedder: Embedder, summarizer: Summarizer) -> bool:
+def needs_summarise(
+    store: Store, results: Results, repo: str, embedder: Embedder, summarizer: Summarizer
+) -> bool:
     """Whether a chunk lacks an accepted summary, or a summary its present vector."""
-    if needs_summaries(store, repo, summarizer):
+    if needs_summaries(store, results, repo, summarizer):
         return True
     return store.digests(store.summary_vectors, repo) != summary_source(store, repo).digests

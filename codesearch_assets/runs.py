@@ -29,7 +29,7 @@ from codesearch_resources.settings import RepositorySettings, Settings
 from codesearch_resources.shipped import shipped
 from codesearch_resources.soundness import check_tables
 from codesearch_resources.store import Store
-from codesearch_resources.summarizers.base import Summarizer
+from codesearch_resources.summarizers.order import Summarizer
 from codesearch_resources.upkeep import due
 
 REFUSED = (
@@ -162,15 +162,16 @@ def _summarise(
     everything: bool,
 ) -> list[Outcome]:
     """Slice after slice, each repository in turn, until nothing is left or nobody may go on."""
-    turn = [
-        name
-        for name in names
-        if store.repository_row(name).get("chunks_commit") is not None
-        and (everything or needs_summarise(store, name, embedder, summarizer))
-    ]
     outcomes: list[Outcome] = []
-    total = len(turn)
     with closing(Results(settings.data_dir)) as results:
+        results.breakers.let_try()  # whoever runs this has done what a provider waited for
+        turn = [
+            name
+            for name in names
+            if store.repository_row(name).get("chunks_commit") is not None
+            and (everything or needs_summarise(store, results, name, embedder, summarizer))
+        ]
+        total = len(turn)
         while turn:
             report("summarise", total - len(turn), total)
             outcomes += [runner.run("summarise", name) for name in turn]

@@ -4,7 +4,7 @@ Each names the configuration file it reads, so that an edit of that file needs n
 that the UI shows which one is in force. The classes behind them work without Dagster.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -20,8 +20,9 @@ from codesearch_resources.repositories import Repository
 from codesearch_resources.results import Results
 from codesearch_resources.settings import RepositorySettings, Settings, find, load
 from codesearch_resources.store import Store
-from codesearch_resources.summarizers.base import Grade, Piece, Summarizer, Summary
-from codesearch_resources.summarizers.chain import make_chain
+from codesearch_resources.summarizers.base import Grade, Piece, Summary
+from codesearch_resources.summarizers.chain import Chain
+from codesearch_resources.summarizers.order import Order
 
 NO_CONFIGURATION = (
     "There is no codesearch.yaml yet. Run `codesearch init` in the folder you start Dagster from, "
@@ -126,8 +127,11 @@ class SummarizerResource(FromConfiguration):
     """The chain of summarizers: `summarizers` of codesearch.yaml. It is a Summarizer itself."""
 
     @cached_property
-    def _chain(self) -> Summarizer:
-        return make_chain(self.settings().summarizers)
+    def _chain(self) -> Chain:
+        settings = self.settings()
+        return Chain(
+            settings.summarizers, limits=settings.limits, trusted_hosts=settings.trusted_hosts
+        )
 
     @property
     def name(self) -> str:
@@ -137,8 +141,16 @@ class SummarizerResource(FromConfiguration):
     def grade(self) -> Grade:
         return self._chain.grade
 
-    def summarize(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Summary]]:
-        return self._chain.summarize(pieces)
+    def summarize(
+        self, pieces: Sequence[Piece], order: Order
+    ) -> Generator[tuple[Piece, Summary], None, None]:
+        return self._chain.summarize(pieces, order)
+
+    def given_up(self, results: Results, keys: Sequence[str]) -> set[str]:
+        return self._chain.given_up(results, keys)
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        self._chain.close()
 
 
 def configured(configuration: str = "") -> dict[str, object]:

@@ -8,14 +8,14 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
-from indexes import FakeModel
+from indexes import EXTRACTIVE, FakeModel
 from unattended import World, copied, make_template
 
 from codesearch_assets import checks
 from codesearch_assets import chunks as chunks_module
 from codesearch_resources.embedders.embedded import EmbeddedEmbedder
 from codesearch_resources.store import Store, of_repo
-from codesearch_resources.summarizers.extractive import Extractive
+from codesearch_resources.summarizers.chain import Chain
 
 WIDTH = EmbeddedEmbedder.dimensions
 
@@ -50,7 +50,7 @@ def all_checks(store: Store) -> dict[str, dg.AssetCheckResult]:
         unique,
         *embeddings._check_code_vectors(store),
         *embeddings._check_summary_vectors(store),
-        *summaries._check(store, Extractive()),
+        *summaries._check(store, Chain([EXTRACTIVE])),
     ]
     return {str(result.check_name): result for result in found}
 

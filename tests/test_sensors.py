@@ -375,9 +375,9 @@ def test_a_settled_repository_is_not_read_again_until_a_table_moves(
     looked: list[str] = []
     own = automation.needs_summarise
 
-    def looking(tables: Any, repo: str, *rest: Any) -> bool:
+    def looking(tables: Any, results: Any, repo: str, *rest: Any) -> bool:
         looked.append(repo)
-        return own(tables, repo, *rest)
+        return own(tables, results, repo, *rest)
 
     monkeypatch.setattr(automation, "needs_summarise", looking)
     world.tick("nightly")

@@ -22,7 +22,7 @@ from unattended import World, copied, make_template, names
 from codesearch_assets import chunks as chunks_module
 from codesearch_assets import night
 from codesearch_assets.runs import instance_of
-from codesearch_resources.results import RESULTS_FILE
+from codesearch_resources.data_dir import RESULTS_FILE
 
 ROOT = Path(__file__).parent.parent
 SOON = 30.0  # seconds for a terminated run to end

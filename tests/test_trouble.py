@@ -27,8 +27,8 @@ from codesearch_assets import night
 from codesearch_assets.runs import Outcome, Runner, index, instance_of
 from codesearch_resources import results as results_module
 from codesearch_resources import upkeep as upkeep_module
-from codesearch_resources.data_dir import FORMAT_FILE, DataDirError
-from codesearch_resources.results import RESULTS_FILE, Results
+from codesearch_resources.data_dir import FORMAT_FILE, RESULTS_FILE, DataDirError
+from codesearch_resources.results import Results
 from codesearch_resources.store import LANCE_FOLDER, StoreError
 
 ROOT = Path(__file__).parent.parent
