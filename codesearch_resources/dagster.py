@@ -21,7 +21,7 @@ from codesearch_resources.results import Results
 from codesearch_resources.settings import RepositorySettings, Settings, find, load
 from codesearch_resources.store import Store
 from codesearch_resources.summarizers.base import Grade, Piece, Summary
-from codesearch_resources.summarizers.chain import Chain
+from codesearch_resources.summarizers.chain import Chain, make_chain
 from codesearch_resources.summarizers.order import Order
 
 NO_CONFIGURATION = (
@@ -129,9 +129,7 @@ class SummarizerResource(FromConfiguration):
     @cached_property
     def _chain(self) -> Chain:
         settings = self.settings()
-        return Chain(
-            settings.summarizers, limits=settings.limits, trusted_hosts=settings.trusted_hosts
-        )
+        return make_chain(settings)
 
     @property
     def name(self) -> str:

@@ -18,6 +18,7 @@ from codesearch_resources.breakers import Breakers
 from codesearch_resources.data_dir import RESULTS_FILE, storage_trouble
 from codesearch_resources.ledger import Ledger, keep
 from codesearch_resources.quarantine import Quarantine
+from codesearch_resources.quota.kept import Kept
 from codesearch_resources.results_tables import SCHEMA_VERSION, batched_keys, present, writing
 from codesearch_resources.summarizers.base import Summary
 
@@ -60,6 +61,7 @@ class Results:
         self.ledger = Ledger(self._engine, data_dir)
         self.breakers = Breakers(self._engine)
         self.quarantine = Quarantine(self._engine)
+        self.meters = Kept(self._engine)
 
     def close(self) -> None:
         """Release the database file; what this process has in flight counts in full."""

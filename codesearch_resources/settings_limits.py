@@ -18,6 +18,16 @@ class Limits(Section):
         Annotated[float, Field(ge=0, allow_inf_nan=False, strict=False)] | Literal["unlimited"]
     ) = 1.0
 
+    # US dollars of one run, over all providers.
+    max_spend_per_run: (
+        Annotated[float, Field(ge=0, allow_inf_nan=False, strict=False)] | Literal["unlimited"]
+    ) = "unlimited"
+
+    @property
+    def most_per_run(self) -> float | None:
+        """Dollars of a run, None for unlimited."""
+        return None if self.max_spend_per_run == "unlimited" else float(self.max_spend_per_run)
+
     @property
     def budget(self) -> float | None:
         """Dollars a day, None for unlimited."""

@@ -6,6 +6,8 @@ A mistake is a replacement in one module's text, made while a forked process imp
 found when its test turns red; a replacement that no longer fits is an error as well.
 """
 
+# ruff: noqa: E501 (a table)
+
 import contextlib
 import importlib.abc
 import importlib.machinery
@@ -108,7 +110,7 @@ MUTATIONS = (
     _of("R-1 no reserve", "guard", "    return 1 - floor", "    return 1.0",
         f"{GUARD}::test_01_each_class_has_its_reserve"),
     _of("R-2 the shortest wait counts", "guard", "found.until > wait.until", "found.until < wait.until",
-        f"{GUARD}::test_01_every_window_binds_and_the_longest_denial_counts"),
+        f"{GUARD}::test_01_the_5h_window_waits_for_its_own_reset"),
     _of("R-3 no pace", "guard", "elif rules.pace and", "elif False and",
         f"{GUARD}::test_r3_pace_spreads_the_allowance_over_the_window"),
     _of("R-4 every hour", "guard", "if rules.hours is not None:", "if False:",
@@ -139,7 +141,7 @@ MUTATIONS = (
         f"{GUARD}::test_l6_twenty_then_settle_then_double"),
     _of("L-6 a pause is none", "books", "now - start.last_at > LONG_PAUSE", "False",
         f"{GUARD}::test_l6_a_new_model_and_a_long_pause_start_again"),
-    _of("L-6 one start for all models", "books", "return None if self.stage > ROUNDS", "return None",
+    _of("L-6 no stages", "books", "return None if self.stage > ROUNDS else", "return None and",
         f"{GUARD}::test_l6_a_new_model_and_a_long_pause_start_again"),
     _of("L-7 missing is free", "books", "expected * MISSING_COST if taken is None else taken",
         "taken or 0.0", f"{GUARD}::test_l7_answers_without_usage_cost_half_as_much_again_and_stop_a_subscription"),

@@ -117,7 +117,9 @@ def _never_fell(
     max_examples=JOBS, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
 @given(st.lists(reading, min_size=READINGS, max_size=READINGS))
-def test_no_reading_raises_or_lets_the_unknown_through(readings: list[tuple[Any, int, int]]) -> None:
+def test_no_reading_raises_or_lets_the_unknown_through(
+    readings: list[tuple[Any, int, int]],
+) -> None:
     _check(readings)
 
 

@@ -62,7 +62,10 @@ class Charged:
         """What is charged three times over, in words; None: nothing is, or too few calls."""
         for what, pairs in (("input", self.inputs), ("output", self.outputs)):
             # More than half of them: the median is.
-            if len(pairs) == SAMPLE and 2 * sum(billed > EXCESS * sent for billed, sent in pairs) > SAMPLE:
+            if (
+                len(pairs) == SAMPLE
+                and 2 * sum(billed > EXCESS * sent for billed, sent in pairs) > SAMPLE
+            ):
                 billed = median(b for b, _ in pairs)
                 sent = median(s for _, s in pairs)
                 verb = "you sent" if what == "input" else "the cap is"

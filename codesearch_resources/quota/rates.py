@@ -85,6 +85,15 @@ class RateCard:
         return any(r.model == plain_name(model) for r in self.rates)
 
 
+def own_rate(
+    model: str, input: float, output: float, cached: float | None = None, unit: Unit = "dollars"
+) -> Rate:
+    """A user's own price in dollars for a million tokens, as a row in `unit`."""
+    today = date.today()
+    own = Rate(plain_name(model), "dollars", input, output, "codesearch.yaml", today, cached)
+    return in_unit(own, unit)
+
+
 def plain_name(model: str) -> str:
     """A model's name as the card writes it: lower case, without vendor, day or cloud tag."""
     name = model.strip().lower().replace(" ", "-").rpartition("/")[2]

@@ -13,7 +13,10 @@ class ReadingError(Exception):
 class Reader(Protocol):
     """One source of a meter's windows. Off unless it is configured, and read-only."""
 
-    source: str
+    @property
+    def source(self) -> str:
+        """What it reads, as the status names it."""
+        ...
 
     def read(self, now: float) -> Report:
         """The meter now (epoch seconds). Raises ReadingError."""
