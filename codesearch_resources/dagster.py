@@ -126,10 +126,15 @@ class EmbedderResource(FromConfiguration):
 class SummarizerResource(FromConfiguration):
     """The chain of summarizers: `summarizers` of codesearch.yaml. It is a Summarizer itself."""
 
+    beyond_limits: bool = Field(
+        default=False,
+        description="A person agreed to a run beyond limits.max_calls_per_run and "
+        "limits.max_spend_per_run.",
+    )
+
     @cached_property
     def _chain(self) -> Chain:
-        settings = self.settings()
-        return make_chain(settings)
+        return make_chain(self.settings(), beyond_limits=self.beyond_limits)
 
     @property
     def name(self) -> str:

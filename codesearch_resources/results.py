@@ -189,6 +189,12 @@ class Results:
         denied = tables.stored(next_at) or present() + PAUSE
         self._note_slice(repo, ended, denied if ended == "denied" else present(), why)
 
+    def let_follow(self) -> None:
+        """A person has let a provider go on: the next slices need not wait any more."""
+        denied = tables.slices.c.ended == "denied"
+        with self._writer.begin() as connection:
+            connection.execute(sa.update(tables.slices).where(denied).values(next_at=present()))
+
     def _note_slice(self, repo: str, ended: Ended, next_at: datetime, why: str = "") -> None:
         row = {
             "repo": repo,

@@ -315,7 +315,7 @@ def test_22_a_model_that_the_plan_lacks_leaves_the_others(office: Desk) -> None:
         far.always(lambda call: fault("model_plan") if "far" in str(call.body) else None)
         first = cloud(far, "dear", workers=1)
         second = ollama(far, "cheap", model="other-model", price=CHEAP)
-        written, order = office.ask(chain(first, second, meters=[]), pieces(5), local_only=False)
+        written, _ = office.ask(chain(first, second, meters=[]), pieces(5), local_only=False)
     assert {summary.provider for summary in written.values()} == {"cheap"}
 
 

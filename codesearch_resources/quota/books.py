@@ -93,6 +93,7 @@ class Books:
         self.breakers: dict[str, Breaker] = {}
         self.refusals = 0
         self.resets = 0
+        self.reset_at = 0.0  # when the last reset was confirmed
         self.bought: dict[str, float] = {}
         self._exhausted = False
 
@@ -177,7 +178,7 @@ class Books:
                 self.trip("discrepancy", excess, state.heard_at)
         if state.resets() > self.resets:
             self.breakers.pop("refused", None)
-            self.refusals = 0
+            self.refusals, self.reset_at = 0, state.heard_at or 0.0
         self.resets = state.resets()
 
     def _see(self, heard_at: float) -> None:

@@ -53,6 +53,11 @@ class Desk:
         self._resumed_at: float | None = None
         self._marked: set[str] = set()
 
+    @property
+    def reads(self) -> bool:
+        """Whether there is anything that reads the meter."""
+        return bool(self._readers)
+
     def poll(self, now: float, *, force: bool = False) -> None:
         """Read the meter when it is due, outside of any decision: a reader may take seconds."""
         if not self._readers or (now - self._read_at < self.rules.poll and not force):

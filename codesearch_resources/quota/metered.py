@@ -93,6 +93,8 @@ class MeteredGuard:
         """`folder`: where relative paths of `meters` begin; `zone`: of their hours."""
         self._is_cloud, self._clock = is_cloud, clock
         self._meters = {meter.name: meter for meter in meters}
+        self._results = results
+        self._meter_of = {link.name: link.limit for link in links}
         self._allowed = {link.name: link.allow_subscription for link in links}
         self._turn = threading.Lock()
         self._purse = Purse(limits, results, {link.name: price_of(link, meters) for link in links})
@@ -142,6 +144,26 @@ class MeteredGuard:
     def desk(self, meter: str) -> Desk:
         """The desk of one meter."""
         return self._desks[meter]
+
+    @property
+    def desks(self) -> Mapping[str, Desk]:
+        """Every meter's desk by its name."""
+        return self._desks
+
+    def reopen(self) -> list[str]:
+        """Let go on whom a limit window closed that was reset since, as its meter shows by now."""
+        opened = []
+        for breaker in self._results.breakers.all():
+            desk = self._desks.get(self._meter_of.get(breaker.provider, ""))
+            if breaker.trouble != "quota_window" or desk is None or not desk.reads:
+                continue
+            desk.poll(self._clock())
+            with self._turn:
+                desk.catch_up(self._clock())
+            if desk.books.reset_at > breaker.opened_at.timestamp():
+                self._results.breakers.close(breaker.provider)
+                opened.append(breaker.provider)
+        return opened
 
 
 class Purse:

@@ -115,7 +115,9 @@ class Chain:
         """Yield what any provider writes; the remainder stays without, `order` says why."""
         order.results.ledger.recover()
         if self._guarded is None or self._guarded[0] is not order.results:
-            self._guarded = order.results, self._guard(order.results)
+            made = self.guard(order.results)
+            made.reopen()
+            self._guarded = order.results, made
         guard = self._guarded[1]
         left = {piece.content_hash: piece for piece in pieces}
         while left and not order.late:
@@ -151,7 +153,8 @@ class Chain:
         order.remainder.next_at = None
         return True
 
-    def _guard(self, results: Results) -> Guard:
+    def guard(self, results: Results) -> MeteredGuard:
+        """What the calls of a run are asked through."""
         callers = {link.name: link.caller for link in self.links}
         return MeteredGuard(
             [link.caller.settings for link in self.links],
@@ -164,11 +167,12 @@ class Chain:
         )
 
 
-def make_chain(settings: Settings) -> Chain:
-    """The chain of a settings file."""
+def make_chain(settings: Settings, *, beyond_limits: bool = False) -> Chain:
+    """The chain of a settings file; `beyond_limits`: a person agreed to a run of any size."""
+    limits = settings.limits.lifted() if beyond_limits else settings.limits
     return Chain(
         settings.summarizers,
-        limits=settings.limits,
+        limits=limits,
         meters=settings.meters,
         folder=settings.file.parent,
         zone=settings.nightly.timezone,
