@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codesearch import terminal
+from codesearch.cli_quota import agrees, plan_summaries, quota
 from codesearch.cli_summaries import summaries
 from codesearch.command import NEEDS_A_PERSON, command, log, settings_file, settings_of
 from codesearch.errors import NoConfiguration
@@ -44,6 +45,8 @@ def main() -> None:
 
 
 main.add_command(summaries)
+main.add_command(plan_summaries)
+main.add_command(quota)
 
 
 @main.command()
@@ -211,8 +214,9 @@ def ui(port: int, config: str | None) -> None:
 @main.command()
 @click.argument("names", metavar="[REPO]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Run every step, moved or not.")
+@click.option("--yes", is_flag=True, help="Do not ask about summaries beyond the limits of a run.")
 @command
-def index(names: tuple[str, ...], everything: bool, config: str | None) -> None:
+def index(names: tuple[str, ...], everything: bool, yes: bool, config: str | None) -> None:
     """Bring the index up to date: what has moved, or the named repositories.
 
     Runs the same Dagster jobs as the UI, in this process, and ends with a table.
@@ -230,7 +234,7 @@ def index(names: tuple[str, ...], everything: bool, config: str | None) -> None:
     with terminal.progress():
         from codesearch_assets.runs import index as run_index  # Dagster: 1.2 CPU seconds
 
-        outcomes = run_index(settings, entries, everything=everything)
+        outcomes = run_index(settings, entries, everything=everything, agrees=agrees(yes))
     with Index(settings) as opened:
         found = statuses(settings, opened.store)
     standing = [one for one in found if one.repo in names or not names]
