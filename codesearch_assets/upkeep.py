@@ -21,7 +21,7 @@ from codesearch_resources.results import Results
 from codesearch_resources.settings import Settings
 from codesearch_resources.store import Store
 from codesearch_resources.summarizers.base import summary_key
-from codesearch_resources.upkeep import due
+from codesearch_resources.upkeep import due, old_damaged, remove_damaged
 from codesearch_resources.upkeep import upkeep as run_upkeep
 
 UPKEEP_VERSION = 1
@@ -43,6 +43,8 @@ def wants_upkeep(
     """Why upkeep is worth it now, "" when it is not."""
     if tables := due(store):
         return f"tables due: {', '.join(found.name for found in tables)}"
+    if old_damaged(store, now - timedelta(days=settings.grace_days)):
+        return f"damaged tables were set aside more than {settings.grace_days} days ago"
     old = _old_runs(instance, settings, now, WORTH_PURGING)
     return f"{WORTH_PURGING} old runs or more" if len(old) == WORTH_PURGING else ""
 
@@ -105,8 +107,9 @@ def _remove_files(home: Path, run_id: str) -> None:
             kinds={"lancedb"},
             code_version=str(UPKEEP_VERSION),
             description="Tables compacted, pruned and indexed, where enough has changed to make "
-            "it worth it; runs older than `keep_runs_days` deleted, and paid summaries that no "
-            "chunk has wanted for 90 days. Nothing to do writes nothing.",
+            "it worth it; runs older than `keep_runs_days` deleted, damaged tables that were set "
+            "aside for `grace_days`, and paid summaries that no chunk has wanted for 90 days. "
+            "Nothing to do writes nothing.",
         )
     ],
     pool="upkeep",
@@ -117,18 +120,20 @@ def upkeep(
     with told():
         data_dir = store.data_dir()
     with told(data_dir), lock(data_dir, LOCK, wait=LOCK_WAIT):
-        tables = store.open(embedder)
+        settings, tables, now = store.settings(), store.open(embedder), night.now()
         worked = run_upkeep(tables)
-        purged = purge_runs(context.instance, store.settings(), night.now())
+        damaged = remove_damaged(tables, now - timedelta(days=settings.grace_days))
+        purged = purge_runs(context.instance, settings, now)
         with closing(store.results()) as results:
-            dropped = drop_unwanted(tables, results, night.now())
+            dropped = drop_unwanted(tables, results, now)
     return dg.MaterializeResult(
         metadata={
             "tables": len(worked),
             "runs_purged": purged,
             "unreferenced_summaries_dropped": dropped,
+            "damaged_tables_deleted": damaged,
             "unindexed_rows_folded_in": counts_table(
-                "table", {found.name: found.unindexed for found in worked}
+                "table", rows={found.name: found.unindexed for found in worked}
             ),
         }
     )

@@ -21,7 +21,7 @@ from codesearch_resources.results import Results
 from codesearch_resources.settings import RepositorySettings, Settings, find, load
 from codesearch_resources.store import Store
 from codesearch_resources.summarizers.base import Grade, Piece, Summary
-from codesearch_resources.summarizers.chain import Chain
+from codesearch_resources.summarizers.chain import Chain, make_chain
 from codesearch_resources.summarizers.order import Order
 
 NO_CONFIGURATION = (
@@ -126,12 +126,15 @@ class EmbedderResource(FromConfiguration):
 class SummarizerResource(FromConfiguration):
     """The chain of summarizers: `summarizers` of codesearch.yaml. It is a Summarizer itself."""
 
+    beyond_limits: bool = Field(
+        default=False,
+        description="A person agreed to a run beyond limits.max_calls_per_run and "
+        "limits.max_spend_per_run.",
+    )
+
     @cached_property
     def _chain(self) -> Chain:
-        settings = self.settings()
-        return Chain(
-            settings.summarizers, limits=settings.limits, trusted_hosts=settings.trusted_hosts
-        )
+        return make_chain(self.settings(), beyond_limits=self.beyond_limits)
 
     @property
     def name(self) -> str:

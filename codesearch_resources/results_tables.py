@@ -9,7 +9,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 LOCK_WAIT = 30.0  # seconds for another process that writes
 LOOKUP_BATCH = 500  # bound variables a statement
 POOL = 64  # connections; a thread that calls a provider holds one for a moment only
@@ -115,6 +115,30 @@ quarantine = sa.Table(
     sa.Column("given_up_at", sa.DateTime),
 )
 
+# What meters said, as understood and as it came, secrets removed. Instants are epoch seconds.
+readings = sa.Table(
+    "readings",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("meter", sa.String, nullable=False),
+    sa.Column("source", sa.String, nullable=False),
+    sa.Column("heard_at", sa.Float, nullable=False),
+    sa.Column("report", sa.JSON, nullable=False),
+    sa.Column("raw", sa.JSON),
+)
+sa.Index("readings_by_meter", readings.c.meter, readings.c.heard_at)
+
+# What holds of a meter until a person acts: paused, or why the guard stopped; and `resumed`, when
+# a person last let it go on.
+meter_marks = sa.Table(
+    "meter_marks",
+    metadata,
+    sa.Column("meter", sa.String, primary_key=True),
+    sa.Column("kind", sa.String, primary_key=True),
+    sa.Column("why", sa.String, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+)
+
 # What each version adds to tables that the one before it had; new tables are simply made.
 _MIGRATIONS = {
     1: (
@@ -123,6 +147,7 @@ _MIGRATIONS = {
         "ALTER TABLE summaries ADD COLUMN unreferenced_since DATETIME",
         "ALTER TABLE slices ADD COLUMN why VARCHAR DEFAULT '' NOT NULL",
     ),
+    2: (),
 }
 
 
@@ -176,6 +201,16 @@ def stored(moment: datetime | None) -> datetime | None:
 def aware(moment: datetime | None) -> datetime | None:
     """A time of the tables with its zone."""
     return moment.replace(tzinfo=UTC) if moment else None
+
+
+def moment(at: float) -> datetime:
+    """Epoch seconds as the tables keep them."""
+    return datetime.fromtimestamp(at, UTC).replace(tzinfo=None)
+
+
+def epoch(stored: datetime) -> float:
+    """A time of the tables as epoch seconds."""
+    return stored.replace(tzinfo=UTC).timestamp()
 
 
 def batched_keys(keys: Iterable[str]) -> Iterator[list[str]]:

@@ -32,6 +32,7 @@ from codesearch_resources.settings_document import (
     read,
 )
 from codesearch_resources.settings_limits import Limits
+from codesearch_resources.settings_meters import READINGS_BY_KIND, MeterSettings
 from codesearch_resources.settings_problems import (
     cross_problems,
     entries_of,
@@ -102,6 +103,7 @@ class EmbedderSettings(Section):
     """Which embedder; further kinds join the Literal, or a union of models told apart by `kind`."""
 
     kind: Literal["embedded"]
+    model: Literal["wordllama", "codewords"] = "wordllama"
 
 
 class Nightly(Section):
@@ -124,6 +126,7 @@ class Settings(Model):
     embedder: EmbedderSettings
     summarizers: tuple[SummarizerSettings, ...]
     limits: Limits
+    meters: tuple[MeterSettings, ...]
     nightly: Nightly
     trusted_hosts: tuple[str, ...]
     grace_days: int
@@ -166,6 +169,7 @@ class _File(Section):
         ExtractiveSettings(name="extractive", kind="extractive")
     ]
     limits: Limits = Limits()
+    meters: list[MeterSettings] = []
     trusted_hosts: list[Annotated[Text, AfterValidator(rules.host)]] = []
     grace_days: Annotated[int, Field(ge=0)] = 7
     keep_runs_days: Annotated[int, Field(ge=1)] = 30
@@ -176,6 +180,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "repositories": _Entry,
     "nightly": Nightly,
     "limits": Limits,
+    "meters": MeterSettings,
     "embedder": EmbedderSettings,
 }
 
@@ -187,6 +192,8 @@ def _known_keys(section: Location, kind: str | None) -> list[str]:
     if section[0] == "summarizers":
         model: type[BaseModel] = MODELS_BY_KIND[kind or "extractive"]
         return list(Price.model_fields if section[-1] == "price" else model.model_fields)
+    if section[0] == "meters" and "readings" in section:
+        return list(READINGS_BY_KIND[kind or "file"].model_fields)
     return list(_SECTIONS[str(section[0])].model_fields)
 
 
@@ -248,6 +255,7 @@ def interpret(document: Document, *, absent_ok: bool = False) -> Settings:
         embedder=content.embedder,
         summarizers=tuple(content.summarizers),
         limits=content.limits,
+        meters=tuple(content.meters),
         nightly=content.nightly,
         trusted_hosts=tuple(content.trusted_hosts),
         grace_days=content.grace_days,

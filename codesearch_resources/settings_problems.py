@@ -34,6 +34,8 @@ def cross_problems(document: Document, data: Mapping[str, Any], folder: Path) ->
     problems = [
         *_same_names(document, data, "repositories"),
         *_same_names(document, data, "summarizers"),
+        *_same_names(document, data, "meters"),
+        *_unknown_meters(document, data),
         *_same_folders(document, data, folder),
         *_keys_in_the_clear(document, data),
     ]
@@ -80,6 +82,22 @@ def _host(url: str) -> str | None:
         return None
 
 
+def _unknown_meters(document: Document, data: Mapping[str, Any]) -> list[Problem]:
+    """A meter that is misspelt would guard nothing."""
+    known = {own_name(entry) for entry in entries_of(data, "meters")}
+    return [
+        document.problem(
+            ("summarizers", index, "meter"),
+            f"there is no meter of that name: add one named {entry['meter']} to `meters`",
+        )
+        for index, entry in enumerate(entries_of(data, "summarizers"))
+        if isinstance(entry, dict)
+        and isinstance(entry.get("meter"), str)
+        and rules.is_text(entry["meter"])
+        and entry["meter"] not in known
+    ]
+
+
 def _same_folders(document: Document, data: Mapping[str, Any], folder: Path) -> list[Problem]:
     folders = {"data_dir": "./data", "dagster_home": "./dagster_home"}
     for key in folders:
@@ -123,9 +141,11 @@ def field_problems(
 
 
 def _in_the_file(location: Location) -> tuple[Location, str | None]:
-    """A location as pydantic gives it without the kind it puts behind `summarizers[i]`."""
+    """A location as pydantic gives it without the kind it puts behind each of a union."""
     if location[:1] == ("summarizers",) and len(location) > 2:
         return (*location[:2], *location[3:]), str(location[2])
+    if location[:1] == ("meters",) and location[2:3] == ("readings",) and len(location) > 4:
+        return (*location[:4], *location[5:]), str(location[4])
     return location, None
 
 
