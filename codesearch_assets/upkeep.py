@@ -1,6 +1,7 @@
 """upkeep: tables compacted and indexed when that pays, and old runs purged."""
 
 import shutil
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from codesearch_assets.reporting import (
 from codesearch_resources.dagster import StoreResource
 from codesearch_resources.data_dir import lock
 from codesearch_resources.embedders.base import Embedder
+from codesearch_resources.results import Results
 from codesearch_resources.settings import Settings
 from codesearch_resources.store import Store
+from codesearch_resources.summarizers.base import summary_key
 from codesearch_resources.upkeep import due, old_damaged, remove_damaged
 from codesearch_resources.upkeep import upkeep as run_upkeep
 
@@ -72,6 +75,12 @@ def _latest_runs(instance: dg.DagsterInstance) -> set[str]:
     return found
 
 
+def drop_unwanted(store: Store, results: Results, now: datetime) -> int:
+    """Drop paid summaries that no chunk of any repository has wanted for 90 days; how many."""
+    hashes = store.read("chunks", ["content_hash"])["content_hash"].unique().to_pylist()
+    return results.drop_unreferenced((summary_key(found) for found in hashes), now)
+
+
 def purge_runs(instance: dg.DagsterInstance, settings: Settings, now: datetime) -> int:
     """Delete old runs with their logs; returns how many. Dagster itself keeps them for ever."""
     old = _old_runs(instance, settings, now, PURGE_BATCH)
@@ -98,8 +107,9 @@ def _remove_files(home: Path, run_id: str) -> None:
             kinds={"lancedb"},
             code_version=str(UPKEEP_VERSION),
             description="Tables compacted, pruned and indexed, where enough has changed to make "
-            "it worth it; runs older than `keep_runs_days` deleted, and damaged tables that were "
-            "set aside for `grace_days`. Nothing to do writes nothing.",
+            "it worth it; runs older than `keep_runs_days` deleted, damaged tables that were set "
+            "aside for `grace_days`, and paid summaries that no chunk has wanted for 90 days. "
+            "Nothing to do writes nothing.",
         )
     ],
     pool="upkeep",
@@ -114,10 +124,13 @@ def upkeep(
         worked = run_upkeep(tables)
         damaged = remove_damaged(tables, now - timedelta(days=settings.grace_days))
         purged = purge_runs(context.instance, settings, now)
+        with closing(store.results()) as results:
+            dropped = drop_unwanted(tables, results, now)
     return dg.MaterializeResult(
         metadata={
             "tables": len(worked),
             "runs_purged": purged,
+            "unreferenced_summaries_dropped": dropped,
             "damaged_tables_deleted": damaged,
             "unindexed_rows_folded_in": counts_table(
                 "table", rows={found.name: found.unindexed for found in worked}

@@ -152,9 +152,6 @@ class SummarizerResource(FromConfiguration):
     def given_up(self, results: Results, keys: Sequence[str]) -> set[str]:
         return self._chain.given_up(results, keys)
 
-    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        self._chain.close()
-
 
 def configured(configuration: str = "") -> dict[str, object]:
     """The four resources of a code location, all reading one configuration."""

@@ -164,9 +164,13 @@ def open_engine(path: Path) -> sa.Engine:
     return engine
 
 
-def writing(engine: sa.Engine) -> sa.Engine:
-    """The same engine for what reads and then writes: nobody writes in between."""
-    return engine.execution_options(codesearch_begin="IMMEDIATE")
+def writing(engine: sa.Engine, *, hurried: bool = False) -> sa.Engine:
+    """The same engine for what reads and then writes: nobody writes in between.
+
+    A commit survives the loss of power as well. A `hurried` one survives that only from the next
+    plain one on, and kill -9 at once; it does not wait for the disk.
+    """
+    return engine.execution_options(codesearch_writes="NORMAL" if hurried else "FULL")
 
 
 def version_of(connection: sa.Connection) -> int:
@@ -223,5 +227,9 @@ def _configure(connection: object, _record: object) -> None:
 
 
 def _begin(connection: sa.Connection) -> None:
-    kind = connection.get_execution_options().get("codesearch_begin", "DEFERRED")
-    connection.exec_driver_sql(f"BEGIN {kind}")
+    synchronous = connection.get_execution_options().get("codesearch_writes")
+    if synchronous is None:
+        connection.exec_driver_sql("BEGIN DEFERRED")
+        return
+    connection.exec_driver_sql(f"PRAGMA synchronous = {synchronous}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -4,6 +4,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from codesearch.cli import main
 from codesearch_assets import chunks as chunks_module
 from codesearch_assets.summaries import SummariesResult, refresh_summaries
 from codesearch_assets.summary_list import needs_summaries
+from codesearch_assets.upkeep import drop_unwanted
 from codesearch_resources.results import Results
 from codesearch_resources.settings_limits import Limits
 from codesearch_resources.store import of_repo
@@ -396,3 +398,17 @@ def test_no_key_of_a_provider_is_in_the_ledger_or_a_log(
     written = b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
     assert b"verysecret" not in written
     assert "verysecret" not in str(found.why.lines())
+
+
+def test_upkeep_drops_what_no_chunk_has_wanted_for_ninety_days(
+    make_line: Callable[..., Line], server: Simulator
+) -> None:
+    line = make_line(FILES, Chain([ollama(server)], patience=QUICK))
+    line.run()
+    WorkTree(line.entry.path or Path()).commit({"alpha.py": None})
+    line.run()
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert drop_unwanted(line.store, line.results, now) == 0
+    assert drop_unwanted(line.store, line.results, now + timedelta(days=89)) == 0
+    assert drop_unwanted(line.store, line.results, now + timedelta(days=91)) == 1
+    assert len(line.results.written_by()) == 4

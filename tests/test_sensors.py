@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -357,25 +357,17 @@ def test_slices_come_one_at_a_time_to_the_one_served_longest_ago(
 def _served(world: World, times: dict[str, datetime], ended: Any = "time") -> None:
     """Note slices that were served at these times."""
     from codesearch_resources import results as module
+    from codesearch_resources.results_tables import stored
 
-    class Then(datetime):
-        moment = datetime.now(UTC)
-
-        @classmethod
-        def now(cls, tz: Any = None) -> datetime:
-            return cls.moment
-
-    results = Results(world.settings.data_dir)
-    own, module.datetime = module.datetime, Then  # type: ignore[misc]
-    try:
+    with (
+        closing(Results(world.settings.data_dir)) as results,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         for name, moment in times.items():
-            Then.moment = moment
+            patch.setattr(module, "present", lambda moment=moment: stored(moment))
             results.begin_slice(name)
             if ended:
                 results.end_slice(name, ended)
-    finally:
-        module.datetime = own  # type: ignore[misc]
-        results.close()
 
 
 @pytest.mark.parametrize(("ended", "follows"), [("time", True), ("denied", False), (None, False)])

@@ -120,14 +120,17 @@ class Chain:
             self._guarded = order.results, made
         guard = self._guarded[1]
         left = {piece.content_hash: piece for piece in pieces}
-        while left and not order.late:
-            for link in self.links:
-                with closing(link.summarize(tuple(left.values()), order, guard)) as work:
-                    for piece, summary in work:
-                        left.pop(piece.content_hash, None)
-                        yield piece, summary
-            if not left or not self._wait(order):
-                return
+        try:
+            while left and not order.late:
+                for link in self.links:
+                    with closing(link.summarize(tuple(left.values()), order, guard)) as work:
+                        for piece, summary in work:
+                            left.pop(piece.content_hash, None)
+                            yield piece, summary
+                if not left or not self._wait(order):
+                    return
+        finally:
+            self.close()
 
     def given_up(self, results: Results, keys: Sequence[str]) -> set[str]:
         """The keys that none of the models is asked for again."""
@@ -135,7 +138,7 @@ class Chain:
         return set.intersection(*found) if found else set()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Let go of the connections; the next call opens anew."""
         for link in self.links:
             link.caller.close()
 
