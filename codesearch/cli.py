@@ -226,7 +226,7 @@ def index(names: tuple[str, ...], everything: bool, yes: bool, config: str | Non
     settings = settings_of(config)
     entries = [settings.repository(name) for name in dict.fromkeys(names)]
     entries = entries or list(settings.repositories)
-    if not entries:
+    if not entries and not struck(settings):  # what was struck goes first
         raise NoConfiguration(
             f"{settings.file} lists no repository; `codesearch repos add PATH` adds one"
         )

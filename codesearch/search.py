@@ -159,13 +159,16 @@ class Index:
         parsed = parse(text)
         # A removal that was cut short leaves rows of a repository that no table speaks of any more.
         known = {entry.name for entry in self.settings.repositories}
+        before: list[str] = []
         for _ in range(ASKED_AT_MOST):
             found = self._lanes.find(parsed, filters.where)
             candidates = {key: one for key, one in found.candidates.items() if one.repo in known}
             chosen = _chosen(rank(parsed, candidates, found.evidence), per_file, limit)
             hits = self._hits(parsed, found, chosen, standing)
-            if len(hits) == len(chosen):
+            ids = [chunk.chunk_id for _, chunk, _ in chosen]
+            if len(hits) == len(chosen) or ids == before:  # whole, or lasting
                 break
+            before = ids
         notices = [*self._not_indexed(filters, standing), *found.notices]
         took = (time.perf_counter() - started) * 1000
         return Answer(text, tuple(hits), tuple(notices), took)
@@ -306,4 +309,4 @@ def open_index(config: str | Path | None = None) -> Index:
     file = find(str(config) if config is not None else None)
     if file is None:
         raise NoConfiguration("there is no codesearch.yaml here or above: run `codesearch init`")
-    return Index(load(file))
+    return Index(load(file, absent_ok=True))

@@ -24,6 +24,7 @@ from codesearch_assets.reporting import (
     exclusively,
     warn_left_out,
 )
+from codesearch_assets.slow_files import SlowFiles
 from codesearch_assets.stored_chunks import StoredChunks
 from codesearch_resources.dagster import RepositoriesResource, StoreResource
 from codesearch_resources.data_dir import require_space
@@ -66,6 +67,7 @@ class ChunksResult:
     parsed_now: int = 0
     megabytes: float = 0.0
     outcomes: Counter[str] = field(default_factory=Counter)
+    slowest: SlowFiles = field(default_factory=SlowFiles)
     change: Change = field(default_factory=Change)
 
 
@@ -218,6 +220,7 @@ class _Partition:
             chunk_digests = chunk_columns["digest"][before:]
             _append_file(file_columns, self.repo, file, found, chunk_digests)
             self.result.parsed_now += 1
+            self.result.slowest.note(found.seconds, file.path, file.size, found.outcome)
             self.result.megabytes += file.size / 1e6
         rows = pa.table(chunk_columns, schema=CHUNKS.schema)
         written = self.store.upsert_changed("chunks", rows, old)
@@ -379,7 +382,8 @@ def chunks(
             "commit": result.commit or "(no commits yet)",
             "chunks": total,
             "files": result.files,
-            "files_by_outcome": counts_table("outcome", result.outcomes),
+            "files_by_outcome": counts_table("outcome", files=result.outcomes),
+            "slowest_files": result.slowest.table(),
             "files_cut_now": result.parsed_now,
             "files_kept": result.files - result.parsed_now,
             "megabytes_cut_now": round(result.megabytes, 3),

@@ -265,7 +265,7 @@ def summaries(
         check_results=_check(tables, summarizer),
         metadata={
             "summaries": total,
-            "by_grade": counts_table("grade", result.grades),
+            "by_grade": counts_table("grade", summaries=result.grades),
             "summarizer": summarizer.name,
             "summarised_now": result.summarised,
             "projected_now": result.projected,

@@ -18,7 +18,7 @@ from codesearch_resources.data_dir import lock
 from codesearch_resources.embedders.base import Embedder
 from codesearch_resources.settings import Settings
 from codesearch_resources.store import Store
-from codesearch_resources.upkeep import due
+from codesearch_resources.upkeep import due, old_damaged, remove_damaged
 from codesearch_resources.upkeep import upkeep as run_upkeep
 
 UPKEEP_VERSION = 1
@@ -40,6 +40,8 @@ def wants_upkeep(
     """Why upkeep is worth it now, "" when it is not."""
     if tables := due(store):
         return f"tables due: {', '.join(found.name for found in tables)}"
+    if old_damaged(store, now - timedelta(days=settings.grace_days)):
+        return f"damaged tables were set aside more than {settings.grace_days} days ago"
     old = _old_runs(instance, settings, now, WORTH_PURGING)
     return f"{WORTH_PURGING} old runs or more" if len(old) == WORTH_PURGING else ""
 
@@ -96,7 +98,8 @@ def _remove_files(home: Path, run_id: str) -> None:
             kinds={"lancedb"},
             code_version=str(UPKEEP_VERSION),
             description="Tables compacted, pruned and indexed, where enough has changed to make "
-            "it worth it; runs older than `keep_runs_days` deleted. Nothing to do writes nothing.",
+            "it worth it; runs older than `keep_runs_days` deleted, and damaged tables that were "
+            "set aside for `grace_days`. Nothing to do writes nothing.",
         )
     ],
     pool="upkeep",
@@ -107,14 +110,17 @@ def upkeep(
     with told():
         data_dir = store.data_dir()
     with told(data_dir), lock(data_dir, LOCK, wait=LOCK_WAIT):
-        worked = run_upkeep(store.open(embedder))
-        purged = purge_runs(context.instance, store.settings(), night.now())
+        settings, tables, now = store.settings(), store.open(embedder), night.now()
+        worked = run_upkeep(tables)
+        damaged = remove_damaged(tables, now - timedelta(days=settings.grace_days))
+        purged = purge_runs(context.instance, settings, now)
     return dg.MaterializeResult(
         metadata={
             "tables": len(worked),
             "runs_purged": purged,
+            "damaged_tables_deleted": damaged,
             "unindexed_rows_folded_in": counts_table(
-                "table", {found.name: found.unindexed for found in worked}
+                "table", rows={found.name: found.unindexed for found in worked}
             ),
         }
     )

@@ -103,6 +103,7 @@ class EmbedderSettings(Section):
     """Which embedder; further kinds join the Literal, or a union of models told apart by `kind`."""
 
     kind: Literal["embedded"]
+    model: Literal["wordllama", "codewords"] = "wordllama"
 
 
 class Nightly(Section):

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -36,6 +37,7 @@ def cross_problems(document: Document, data: Mapping[str, Any], folder: Path) ->
         *_same_names(document, data, "meters"),
         *_unknown_meters(document, data),
         *_same_folders(document, data, folder),
+        *_keys_in_the_clear(document, data),
     ]
     for index, entry in enumerate(entries_of(data, "repositories")):
         if isinstance(entry, dict):
@@ -75,6 +77,27 @@ def _unknown_meters(document: Document, data: Mapping[str, Any]) -> list[Problem
     ]
 
 
+def _keys_in_the_clear(document: Document, data: Mapping[str, Any]) -> list[Problem]:
+    """An API key goes over plain http to one's own machines only."""
+    own = {"localhost", "127.0.0.1", "::1", *map(str, entries_of(data, "trusted_hosts"))}
+    problems = []
+    for index, entry in enumerate(entries_of(data, "summarizers")):
+        if not isinstance(entry, dict) or not entry.get("api_key_env"):
+            continue
+        url = entry.get("url")
+        if isinstance(url, str) and url.startswith("http://") and _host(url) not in own:
+            message = "would send the key in the clear: use https, or add the host to trusted_hosts"
+            problems.append(document.problem(("summarizers", index, "url"), message))
+    return problems
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
 def _same_folders(document: Document, data: Mapping[str, Any], folder: Path) -> list[Problem]:
     folders = {"data_dir": "./data", "dagster_home": "./dagster_home"}
     for key in folders:
@@ -103,7 +126,7 @@ def field_problems(
     """
     errors = failure.errors(include_url=False, include_input=False)
     # Of a kind that does not exist (yet) the other keys are not wrong, they are not known.
-    strange = {error["loc"][:-1] for error in errors if error["type"] == "literal_error"}
+    strange = {error["loc"][:-1] for error in errors if _is_kind(error)}
     problems = []
     for error in errors:
         place, kind = _in_the_file(error["loc"])
@@ -145,11 +168,16 @@ _TYPES = {
 }
 
 
+def _is_kind(error: ErrorDetails) -> bool:
+    return error["type"] == "literal_error" and error["loc"][-1] == "kind"
+
+
 def _message(error: ErrorDetails) -> str:
     if error["type"] == "value_error":
         return scrub(str(error["ctx"]["error"]))  # a URL may stand where it does not belong
     if error["type"] == "literal_error":
-        return f"there is no such kind; there is {error['ctx']['expected']}"
+        begin = "there is no such kind; there is" if _is_kind(error) else "must be"
+        return f"{begin} {error['ctx']['expected']}"
     if error["type"] == "union_tag_invalid":
         return f"there is no such kind; there is {error['ctx']['expected_tags']}"
     return _TYPES.get(error["type"], error["msg"])

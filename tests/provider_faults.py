@@ -102,7 +102,8 @@ def fault(
     never_closes (`seconds`), trickle (a byte each 0.2 s), redirect (`to`).
     Bodies under status 200: html, cut_json, garbage, streaming, two_answers, huge (50 MB), empty,
     not_done, load, length, truncated, counts (the token counts are `counts`, absent when None),
-    no_usage, text (`text` is the model's words), remote (a local answer that names a remote host).
+    no_usage, text (`text` is the model's words), remote (an answer that names a remote host),
+    say (`body` as it stands, under `status`).
     """
     headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
     if kind in REFUSALS:
@@ -133,7 +134,7 @@ def fault(
         "no_usage": lambda answer: _with_counts(answer, None),
         "remote": lambda answer: {**answer, "remote_host": "https://ollama.com:443"},
     }
-    wire = ("hang", "close", "cut", "never_closes", "trickle", "streaming", "huge")
+    wire = ("say", "hang", "close", "cut", "never_closes", "trickle", "streaming", "huge")
     if kind not in changes and kind not in wire:
         raise ValueError(f"no such fault: {kind}")
     return Fault(kind, status or 200, body, headers, changes.get(kind), seconds)

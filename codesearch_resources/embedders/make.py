@@ -3,11 +3,16 @@
 from collections.abc import Callable
 
 from codesearch_resources.embedders.base import Embedder
+from codesearch_resources.embedders.codewords import CodewordsEmbedder
 from codesearch_resources.embedders.embedded import EmbeddedEmbedder
 from codesearch_resources.settings import EmbedderSettings
 
+EMBEDDED: dict[str, Callable[[], Embedder]] = {
+    "wordllama": EmbeddedEmbedder,
+    "codewords": CodewordsEmbedder,
+}
 KINDS: dict[str, Callable[[EmbedderSettings], Embedder]] = {
-    "embedded": lambda _settings: EmbeddedEmbedder(),
+    "embedded": lambda settings: EMBEDDED[settings.model](),
 }
 
 
