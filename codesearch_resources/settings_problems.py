@@ -61,6 +61,22 @@ def _same_names(document: Document, data: Mapping[str, Any], key: str) -> list[P
     return problems
 
 
+def _unknown_meters(document: Document, data: Mapping[str, Any]) -> list[Problem]:
+    """A meter that is misspelt would guard nothing."""
+    known = {own_name(entry) for entry in entries_of(data, "meters")}
+    return [
+        document.problem(
+            ("summarizers", index, "meter"),
+            f"there is no meter of that name: add one named {entry['meter']} to `meters`",
+        )
+        for index, entry in enumerate(entries_of(data, "summarizers"))
+        if isinstance(entry, dict)
+        and isinstance(entry.get("meter"), str)
+        and rules.is_text(entry["meter"])
+        and entry["meter"] not in known
+    ]
+
+
 def _keys_in_the_clear(document: Document, data: Mapping[str, Any]) -> list[Problem]:
     """An API key goes over plain http to one's own machines only."""
     own = {"localhost", "127.0.0.1", "::1", *map(str, entries_of(data, "trusted_hosts"))}
@@ -80,22 +96,6 @@ def _host(url: str) -> str | None:
         return urlsplit(url).hostname
     except ValueError:
         return None
-
-
-def _unknown_meters(document: Document, data: Mapping[str, Any]) -> list[Problem]:
-    """A meter that is misspelt would guard nothing."""
-    known = {own_name(entry) for entry in entries_of(data, "meters")}
-    return [
-        document.problem(
-            ("summarizers", index, "meter"),
-            f"there is no meter of that name: add one named {entry['meter']} to `meters`",
-        )
-        for index, entry in enumerate(entries_of(data, "summarizers"))
-        if isinstance(entry, dict)
-        and isinstance(entry.get("meter"), str)
-        and rules.is_text(entry["meter"])
-        and entry["meter"] not in known
-    ]
 
 
 def _same_folders(document: Document, data: Mapping[str, Any], folder: Path) -> list[Problem]:
