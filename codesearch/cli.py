@@ -18,6 +18,7 @@ import click
 
 from codesearch import terminal
 from codesearch.command import NEEDS_A_PERSON, command, log, settings_file, settings_of
+from codesearch.embedder_commands import embedder
 from codesearch.errors import NoConfiguration
 from codesearch.search import Index
 from codesearch.status import statuses
@@ -67,6 +68,9 @@ def init(paths: tuple[Path, ...], config: str | None) -> None:
     except OSError as error:
         raise click.UsageError(f"cannot write {file}: {error.strerror}") from None
     click.echo(f"wrote {file}; now run `codesearch index`, then `codesearch search QUESTION`")
+
+
+main.add_command(embedder)
 
 
 @main.group()
@@ -214,9 +218,10 @@ def index(names: tuple[str, ...], everything: bool, config: str | None) -> None:
         outcomes = run_index(settings, entries, everything=everything)
     with Index(settings) as opened:
         found = statuses(settings, opened.store)
+        about_vectors = opened.notices()
     standing = [one for one in found if one.repo in names or not names]
     click.echo(terminal.outcomes(standing, outcomes))
-    for warning in terminal.warnings(settings, standing):
+    for warning in [*terminal.warnings(settings, standing), *about_vectors]:
         log.warning("index: %s", warning)
         click.echo(f"note: {warning}", err=True)
     for outcome in outcomes:

@@ -179,6 +179,7 @@ def _similarities(rows: pa.Table) -> dict[str, float]:
 
 
 def _exact(rows: pa.Table, vector: NDArray[np.float32]) -> dict[str, float]:
+    rows = rows.filter(rows["vector"].is_valid())  # a text that was refused has no vector
     if not rows.num_rows:
         return {}
     flat: Any = rows["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)

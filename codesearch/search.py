@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from codesearch.errors import BadQuery, NoConfiguration, NotIndexed, SearchError
 from codesearch.filters import Filters, check_filters, make_filters
-from codesearch.lanes import Found, Lanes
+from codesearch.lanes import Found
 from codesearch.ranking import Candidate, Query, RankedFile, meant, parse, rank
+from codesearch.serving import Serving
 from codesearch_resources.data_dir import check_data_dir
-from codesearch_resources.embedders.make import make_embedder
 from codesearch_resources.settings import Settings, find, load
-from codesearch_resources.store import SOON, Store
 from codesearch_resources.text import readable, words
 
 if TYPE_CHECKING:
@@ -96,9 +95,8 @@ class Index:
     def __init__(self, settings: Settings) -> None:
         check_data_dir(settings.data_dir, settings.file)
         self.settings = settings
-        embedder = make_embedder(settings.embedder)
-        self.store = Store(settings.data_dir, embedder.id, embedder.dimensions, sees_commits=SOON)
-        self._lanes = Lanes(self.store, embedder)
+        self._serving = Serving(settings)
+        self.store = self._serving.store
 
     def __enter__(self) -> "Index":
         return self
@@ -108,7 +106,7 @@ class Index:
 
     def close(self) -> None:
         """End the threads that ask the lanes."""
-        self._lanes.close()
+        self._serving.close()
 
     def search(
         self,
@@ -159,16 +157,21 @@ class Index:
         parsed = parse(text)
         # A removal that was cut short leaves rows of a repository that no table speaks of any more.
         known = {entry.name for entry in self.settings.repositories}
+        _, lanes, of_vectors = self._serving.now()
         for _ in range(ASKED_AT_MOST):
-            found = self._lanes.find(parsed, filters.where)
+            found = lanes.find(parsed, filters.where)
             candidates = {key: one for key, one in found.candidates.items() if one.repo in known}
             chosen = _chosen(rank(parsed, candidates, found.evidence), per_file, limit)
             hits = self._hits(parsed, found, chosen, standing)
             if len(hits) == len(chosen):
                 break
-        notices = [*self._not_indexed(filters, standing), *found.notices]
+        notices = [*self._not_indexed(filters, standing), *of_vectors, *found.notices]
         took = (time.perf_counter() - started) * 1000
         return Answer(text, tuple(hits), tuple(notices), took)
+
+    def notices(self) -> list[str]:
+        """What a person should know about the vectors that are searched."""
+        return self._serving.now()[2]
 
     def table(self, name: str) -> "pd.DataFrame":
         """A whole table as a pandas DataFrame: `chunks`, `files`, `summaries`, …"""

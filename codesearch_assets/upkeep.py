@@ -13,9 +13,11 @@ from codesearch_assets.reporting import (
     counts_table,
     told,
 )
+from codesearch_resources.coverage import drop_expired
 from codesearch_resources.dagster import StoreResource
 from codesearch_resources.data_dir import lock
 from codesearch_resources.embedders.base import Embedder
+from codesearch_resources.sets import expired, read_sets
 from codesearch_resources.settings import Settings
 from codesearch_resources.store import Store
 from codesearch_resources.upkeep import due
@@ -40,8 +42,19 @@ def wants_upkeep(
     """Why upkeep is worth it now, "" when it is not."""
     if tables := due(store):
         return f"tables due: {', '.join(found.name for found in tables)}"
+    if is_expired(settings):
+        return "vectors of an embedder that was left"
     old = _old_runs(instance, settings, now, WORTH_PURGING)
     return f"{WORTH_PURGING} old runs or more" if len(old) == WORTH_PURGING else ""
+
+
+def is_expired(settings: Settings) -> bool:
+    """Whether the vectors of an embedder that was left are past their grace."""
+    return bool(expired(read_sets(settings.data_dir), _grace(settings), night.now()))
+
+
+def _grace(settings: Settings) -> timedelta:
+    return timedelta(days=settings.grace_days)
 
 
 def _old_runs(
@@ -96,7 +109,8 @@ def _remove_files(home: Path, run_id: str) -> None:
             kinds={"lancedb"},
             code_version=str(UPKEEP_VERSION),
             description="Tables compacted, pruned and indexed, where enough has changed to make "
-            "it worth it; runs older than `keep_runs_days` deleted. Nothing to do writes nothing.",
+            "it worth it; vectors of an embedder that was left deleted after `grace_days`, runs "
+            "after `keep_runs_days`. Nothing to do writes nothing.",
         )
     ],
     pool="upkeep",
@@ -107,12 +121,15 @@ def upkeep(
     with told():
         data_dir = store.data_dir()
     with told(data_dir), lock(data_dir, LOCK, wait=LOCK_WAIT):
+        settings = store.settings()
         worked = run_upkeep(store.open(embedder))
-        purged = purge_runs(context.instance, store.settings(), night.now())
+        dropped = drop_expired(data_dir, _grace(settings), night.now())
+        purged = purge_runs(context.instance, settings, night.now())
     return dg.MaterializeResult(
         metadata={
             "tables": len(worked),
             "runs_purged": purged,
+            "sets_dropped": ", ".join(dropped) or "none",
             "unindexed_rows_folded_in": counts_table(
                 "table", {found.name: found.unindexed for found in worked}
             ),
