@@ -15,15 +15,14 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
-    model_validator,
 )
 
 from codesearch_resources import settings_rules as rules
 from codesearch_resources.repositories import discover, unique_slugs
+from codesearch_resources.settings_base import Glob, Model, Section, Slug, Text
 from codesearch_resources.settings_document import (
     Document,
     Location,
@@ -37,6 +36,12 @@ from codesearch_resources.settings_problems import (
     entries_of,
     field_problems,
     own_name,
+)
+from codesearch_resources.settings_summarizers import (
+    MODELS_BY_KIND,
+    ExtractiveSettings,
+    Price,
+    SummarizerSettings,
 )
 
 __all__ = [
@@ -69,34 +74,12 @@ class UnknownRepository(LookupError):
         super().__init__(f"no repository named {name!r}{hint}")
 
 
-class _Model(BaseModel):
-    # The input is hidden from pydantic's own texts: a URL may hold a password.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
-
-
-class _Section(_Model):
-    """A mapping of the file, as opposed to what is made of it."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_is_default(cls, data: Any) -> Any:
-        """`key:` with nothing behind it, or only comments below it, is the key left out."""
-        if not isinstance(data, dict):
-            return data
-        return {k: v for k, v in data.items() if v is not None or k not in cls.model_fields}
-
-
 def _path_is_repository(path: str, info: ValidationInfo) -> str:
     # Without a folder to start from (a model built in code) there is nothing to look up.
     return rules.repository_folder(path, info.context["folder"]) if info.context else path
 
 
-Text = Annotated[str, AfterValidator(rules.text)]
-Slug = Annotated[str, AfterValidator(rules.slug)]
-Glob = Annotated[str, AfterValidator(rules.glob)]
-
-
-class RepositorySettings(_Model):
+class RepositorySettings(Model):
     """One repository: listed in the file, or found by a `discover` pattern (`discovered`).
 
     Exactly one of `path` (absolute) and `url` is set. `branch` None is the repository's HEAD,
@@ -114,20 +97,13 @@ class RepositorySettings(_Model):
     discovered: bool = False
 
 
-class EmbedderSettings(_Section):
+class EmbedderSettings(Section):
     """Which embedder; further kinds join the Literal, or a union of models told apart by `kind`."""
 
     kind: Literal["embedded"]
 
 
-class SummarizerSettings(_Section):
-    """One link of the summarizer chain; further kinds join as for `EmbedderSettings`."""
-
-    name: Slug
-    kind: Literal["extractive"]
-
-
-class Nightly(_Section):
+class Nightly(Section):
     """When the night begins: a cron line of five fields, read in an IANA time zone."""
 
     cron: Annotated[str, AfterValidator(rules.cron)] = "0 3 * * *"
@@ -136,7 +112,7 @@ class Nightly(_Section):
     slice_minutes: Annotated[int, Field(ge=1)] = 30
 
 
-class Settings(_Model):
+class Settings(Model):
     """All settings, defaults filled in, paths absolute; `repositories` have unique names."""
 
     file: Path
@@ -159,13 +135,13 @@ class Settings(_Model):
         raise UnknownRepository(name, [repository.name for repository in self.repositories])
 
 
-class _Defaults(_Section):
+class _Defaults(Section):
     local_only: bool = True
     include: list[Glob] = []
     exclude: list[Glob] = []
 
 
-class _Entry(_Section):
+class _Entry(Section):
     name: Slug | None = None
     path: Annotated[Text, AfterValidator(_path_is_repository)] | None = None
     url: Annotated[Text, AfterValidator(rules.url)] | None = None
@@ -176,7 +152,7 @@ class _Entry(_Section):
     local_only: bool | None = None
 
 
-class _File(_Section):
+class _File(Section):
     data_dir: Text = "./data"
     dagster_home: Text = "./dagster_home"
     defaults: _Defaults = _Defaults()
@@ -185,7 +161,7 @@ class _File(_Section):
     nightly: Nightly = Nightly()
     embedder: EmbedderSettings = EmbedderSettings(kind="embedded")
     summarizers: Annotated[list[SummarizerSettings], AfterValidator(rules.chain)] = [
-        SummarizerSettings(name="extractive", kind="extractive")
+        ExtractiveSettings(name="extractive", kind="extractive")
     ]
     trusted_hosts: list[Annotated[Text, AfterValidator(rules.host)]] = []
     grace_days: Annotated[int, Field(ge=0)] = 7
@@ -197,12 +173,17 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "repositories": _Entry,
     "nightly": Nightly,
     "embedder": EmbedderSettings,
-    "summarizers": SummarizerSettings,
 }
 
 
-def _known_keys(section: Location) -> list[str]:
-    return list(_SECTIONS[str(section[0])].model_fields if section else _File.model_fields)
+def _known_keys(section: Location, kind: str | None) -> list[str]:
+    """The keys of the mapping at a location; `kind` where a union is told apart by it."""
+    if not section:
+        return list(_File.model_fields)
+    if section[0] == "summarizers":
+        model: type[BaseModel] = MODELS_BY_KIND[kind or "extractive"]
+        return list(Price.model_fields if section[-1] == "price" else model.model_fields)
+    return list(_SECTIONS[str(section[0])].model_fields)
 
 
 def find(

@@ -76,21 +76,34 @@ def _same_folders(document: Document, data: Mapping[str, Any], folder: Path) -> 
 
 
 def field_problems(
-    document: Document, failure: ValidationError, known_keys: Callable[[Location], list[str]]
+    document: Document,
+    failure: ValidationError,
+    known_keys: Callable[[Location, str | None], list[str]],
 ) -> list[Problem]:
-    """pydantic's errors as problems; `known_keys` gives the keys of the mapping at a location."""
+    """pydantic's errors as problems; `known_keys` gives the keys of the mapping at a location,
+    told its `kind` where that decides which keys there are.
+    """
     errors = failure.errors(include_url=False, include_input=False)
     # Of a kind that does not exist (yet) the other keys are not wrong, they are not known.
     strange = {error["loc"][:-1] for error in errors if error["type"] == "literal_error"}
     problems = []
     for error in errors:
-        place = error["loc"]
+        place, kind = _in_the_file(error["loc"])
         if error["type"] == "extra_forbidden":
             if place[:-1] not in strange:
-                problems.append(_unknown_key(document, place, known_keys(place[:-1])))
+                problems.append(_unknown_key(document, place, known_keys(place[:-1], kind)))
+        elif error["type"].startswith("union_tag"):
+            problems.append(document.problem((*place, "kind"), _message(error)))
         else:
             problems.append(document.problem(place, _message(error)))
     return problems
+
+
+def _in_the_file(location: Location) -> tuple[Location, str | None]:
+    """A location as pydantic gives it without the kind it puts behind `summarizers[i]`."""
+    if location[:1] == ("summarizers",) and len(location) > 2:
+        return (*location[:2], *location[3:]), str(location[2])
+    return location, None
 
 
 def _unknown_key(document: Document, place: Location, known: list[str]) -> Problem:
@@ -105,6 +118,10 @@ _TYPES = {
     "list_type": "must be a list, such as [a, b]",
     "model_type": "must be a mapping of keys",
     "missing": "is missing",
+    "union_tag_not_found": "is missing",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "dict_type": "must be a mapping of keys",
 }
 
 
@@ -113,4 +130,6 @@ def _message(error: ErrorDetails) -> str:
         return scrub(str(error["ctx"]["error"]))  # a URL may stand where it does not belong
     if error["type"] == "literal_error":
         return f"there is no such kind; there is {error['ctx']['expected']}"
+    if error["type"] == "union_tag_invalid":
+        return f"there is no such kind; there is {error['ctx']['expected_tags']}"
     return _TYPES.get(error["type"], error["msg"])

@@ -208,3 +208,31 @@ def timezone(value: str) -> str:
         hint = f"; did you mean {near[0]}?" if near else "; one is Europe/Berlin"
         raise ValueError(f"no such time zone: {value}{hint}") from None
     return value
+
+
+def server_url(value: str) -> str:
+    """The address of a server: scheme, host, port and path, nothing secret in it."""
+    from urllib.parse import urlsplit
+
+    wanted = "must be the address of a server, such as http://localhost:11434"
+    try:
+        parts = urlsplit(value)
+        host, _port, user = parts.hostname, parts.port, parts.username or parts.password
+    except ValueError:
+        raise ValueError(wanted) from None
+    if user is not None:
+        raise ValueError("must not hold a user or a password: name a variable in api_key_env")
+    if parts.scheme not in ("http", "https") or not host or re.search(r"\s", value):
+        raise ValueError(wanted)
+    if parts.query or parts.fragment:
+        raise ValueError("must end with its path: no ? and no #")
+    return value
+
+
+def environment_name(value: str) -> str:
+    """The name of an environment variable. Not quoted when wrong: it may be the key itself."""
+    if not re.fullmatch(r"[A-Z][A-Z0-9_]{1,99}", value):
+        raise ValueError(
+            "must be the name of an environment variable, such as OPENAI_API_KEY, never the key"
+        )
+    return value
