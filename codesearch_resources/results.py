@@ -1,52 +1,36 @@
 """results.db: what cost something and could not be had again for nothing.
 
-Summaries that a language model wrote, by (content hash, output contract). LanceDB tables are
-projections of it: delete them, index again, and no provider is called.
+Summaries that a language model wrote, by (content hash, output contract), and the ledger of every
+call. LanceDB tables are projections of it: delete them, index again, and no provider is called.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
+from codesearch_resources import results_tables as tables
+from codesearch_resources.breakers import Breakers
 from codesearch_resources.data_dir import storage_trouble
+from codesearch_resources.ledger import Ledger, keep
+from codesearch_resources.quarantine import Quarantine
+from codesearch_resources.results_tables import SCHEMA_VERSION, batched_keys, present, writing
 from codesearch_resources.summarizers.base import Summary
 
 RESULTS_FILE = "results.db"
-SCHEMA_VERSION = 1
-LOOKUP_BATCH = 500  # bound variables a statement
-LOCK_WAIT = 30.0  # seconds for another process that writes
-
-_metadata = sa.MetaData()
-_summaries = sa.Table(
-    "summaries",
-    _metadata,
-    sa.Column("key", sa.String, primary_key=True),
-    sa.Column("summary", sa.String, nullable=False),
-    sa.Column("provider", sa.String, nullable=False),
-    sa.Column("model", sa.String, nullable=False),
-    sa.Column("prompt_version", sa.String, nullable=False),
-    sa.Column("created_at", sa.DateTime, nullable=False),
-)
-
-_slices = sa.Table(
-    "slices",
-    _metadata,
-    sa.Column("repo", sa.String, primary_key=True),
-    sa.Column("served_at", sa.DateTime, nullable=False),
-    sa.Column("ended", sa.String, nullable=False),
-    sa.Column("next_at", sa.DateTime, nullable=False),
-)
+# What no chunk has wanted for so long is dropped.
+UNREFERENCED = timedelta(days=90)
 
 # How a slice of summaries ended: by its time, with nothing left, or with no provider that may be
 # used. One that only began was killed or failed.
 Ended = Literal["begun", "time", "done", "denied"]
 # Until then a slice that failed, or found no provider, is not followed by another.
 PAUSE = timedelta(hours=1)
+_t = tables.summaries.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +54,32 @@ class Results:
 
     def __init__(self, data_dir: Path) -> None:
         self.path = data_dir / RESULTS_FILE
-        self._engine = sa.create_engine(
-            f"sqlite:///{self.path}", connect_args={"timeout": LOCK_WAIT}
-        )
-        sa.event.listen(self._engine, "connect", _configure)
+        self._engine = tables.open_engine(self.path)
+        self._writer = writing(self._engine)
         self._migrate()
+        self.ledger = Ledger(self._engine, data_dir)
+        self.breakers = Breakers(self._engine)
+        self.quarantine = Quarantine(self._engine)
 
     def close(self) -> None:
-        """Release the database file."""
+        """Release the database file; what this process has in flight counts in full."""
+        self.ledger.close()
         self._engine.dispose()
 
     def _migrate(self) -> None:
         try:
-            with self._engine.begin() as connection:
-                version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            with self._engine.connect() as connection:
+                version = tables.version_of(connection)
+            if version == SCHEMA_VERSION:
+                return
+            with self._writer.begin() as connection:  # another process may have come first
+                version = tables.version_of(connection)
                 if version > SCHEMA_VERSION:
                     raise ResultsError(
                         f"{self.path} was written by a newer codesearch (schema {version}, this "
                         f"one knows {SCHEMA_VERSION}). Upgrade codesearch."
                     )
-                _metadata.create_all(connection)
-                if version != SCHEMA_VERSION:
-                    connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                tables.migrate(connection, version)
         except sa.exc.DatabaseError as error:
             raise ResultsError(
                 storage_trouble(str(error.orig))
@@ -100,39 +88,108 @@ class Results:
             ) from error
 
     def keep(self, summaries: Mapping[str, Summary]) -> None:
-        """Store paid summaries by key in one transaction; an existing key keeps its first text."""
-        if not summaries:
-            return
-        now = datetime.now(UTC).replace(tzinfo=None)
-        rows = [
-            {
-                "key": key,
-                "summary": written.text,
-                "provider": written.provider,
-                "model": written.model,
-                "prompt_version": written.prompt_version,
-                "created_at": now,
-            }
-            for key, written in summaries.items()
-        ]
-        statement = sqlite.insert(_summaries).on_conflict_do_nothing()
-        with self._engine.begin() as connection:
-            connection.execute(statement, rows)
+        """Store paid summaries by key in one transaction; an existing key keeps its first text,
+        unless it is on the list again."""
+        if summaries:
+            with self._writer.begin() as connection:
+                keep(connection, summaries)
+
+    def find(self, keys: Iterable[str]) -> dict[str, Summary]:
+        """The stored summaries among `keys`, those on the list again too."""
+        return {
+            row.key: Summary(row.summary, "model", row.provider, row.model, row.prompt_version)
+            for row in self._rows(keys)
+        }
+
+    def reopened(self, keys: Iterable[str]) -> set[str]:
+        """The keys among these that are on the list again, their old text served meanwhile."""
+        return {row.key for row in self._rows(keys, _t.reopened_at.is_not(None))}
+
+    def replaced(self, keys: Iterable[str]) -> dict[str, datetime]:
+        """When an upgrade has last changed the text (aware), for those where one has."""
+        rows = self._rows(keys, _t.replaced_at.is_not(None))
+        return {row.key: row.replaced_at.replace(tzinfo=UTC) for row in rows}
+
+    def _rows(self, keys: Iterable[str], *where: Any) -> list[Any]:
+        with self._engine.connect() as connection:
+            return [
+                row
+                for batch in batched_keys(keys)
+                for row in connection.execute(
+                    sa.select(tables.summaries).where(_t.key.in_(batch), *where)
+                )
+            ]
+
+    def written_by(self, *, model: str = "", prompt_version: str = "") -> set[str]:
+        """The keys of what a model wrote, or a prompt brought forth; "" is any."""
+        query = sa.select(_t.key)
+        if model:
+            query = query.where(_t.model == model)
+        if prompt_version:
+            query = query.where(_t.prompt_version == prompt_version)
+        with self._engine.connect() as connection:
+            return set(connection.execute(query).scalars())
+
+    def reopen(self, keys: Iterable[str]) -> int:
+        """Put paid summaries on the list again; returns how many were not on it yet."""
+        count = 0
+        with self._writer.begin() as connection:
+            for batch in batched_keys(keys):
+                which = _t.key.in_(batch) & _t.reopened_at.is_(None)
+                done = connection.execute(
+                    sa.update(tables.summaries).where(which).values(reopened_at=present())
+                )
+                count += done.rowcount
+        return count
+
+    def state(self) -> str:
+        """Moves whenever a key is put on the list again, written anew, or given up."""
+        reopened = sa.select(sa.func.count(), sa.func.max(_t.reopened_at)).where(
+            _t.reopened_at.is_not(None)
+        )
+        replaced = sa.select(sa.func.max(_t.replaced_at))
+        given_up = sa.select(sa.func.count(), sa.func.max(tables.quarantine.c.given_up_at)).where(
+            tables.quarantine.c.given_up_at.is_not(None)
+        )
+        with self._engine.connect() as connection:
+            values = [
+                v for q in (reopened, replaced, given_up) for v in connection.execute(q).one()
+            ]
+        return "/".join(str(value) for value in values)
+
+    def drop_unreferenced(self, referenced: Iterable[str], now: datetime) -> int:
+        """Drop what no chunk has wanted for UNREFERENCED before `now` (aware); returns how many.
+
+        `referenced` are the keys of all chunks there are.
+        """
+        moment = tables.stored(now)
+        with self._writer.begin() as connection:
+            wanted = set(referenced)
+            rows = connection.execute(sa.select(_t.key, _t.unreferenced_since)).all()
+            back = [row.key for row in rows if row.unreferenced_since and row.key in wanted]
+            out = [row.key for row in rows if not row.unreferenced_since and row.key not in wanted]
+            for keys, since in ((back, None), (out, moment)):
+                for batch in batched_keys(keys):
+                    marked = sa.update(tables.summaries).where(_t.key.in_(batch))
+                    connection.execute(marked.values(unreferenced_since=since))
+            old = _t.unreferenced_since <= tables.stored(now - UNREFERENCED)
+            return connection.execute(sa.delete(tables.summaries).where(old)).rowcount
 
     def begin_slice(self, repo: str) -> None:
         """Note that a slice of a repository begins: should it die, the next one waits."""
-        self._note_slice(repo, "begun", PAUSE)
+        self._note_slice(repo, "begun", present() + PAUSE)
 
-    def end_slice(self, repo: str, ended: Ended) -> None:
-        """Note how the slice ended; one that found no provider is followed after a pause."""
-        self._note_slice(repo, ended, PAUSE if ended == "denied" else timedelta(0))
+    def end_slice(self, repo: str, ended: Ended, next_at: datetime | None = None) -> None:
+        """Note how the slice ended. One that found no provider is followed when one opens
+        (`next_at`, aware), or after a pause where that is not known."""
+        pause = PAUSE if ended == "denied" else timedelta(0)
+        self._note_slice(repo, ended, tables.stored(next_at) or present() + pause)
 
-    def _note_slice(self, repo: str, ended: Ended, pause: timedelta) -> None:
-        now = datetime.now(UTC).replace(tzinfo=None)
-        row = {"repo": repo, "served_at": now, "ended": ended, "next_at": now + pause}
-        statement = sqlite.insert(_slices).values(row)
+    def _note_slice(self, repo: str, ended: Ended, next_at: datetime) -> None:
+        row = {"repo": repo, "served_at": present(), "ended": ended, "next_at": next_at}
+        statement = sqlite.insert(tables.slices).values(row)
         statement = statement.on_conflict_do_update(index_elements=["repo"], set_=row)
-        with self._engine.begin() as connection:
+        with self._writer.begin() as connection:
             connection.execute(statement)
 
     def slices(self) -> dict[str, Slice]:
@@ -142,28 +199,5 @@ class Results:
                 row.repo: Slice(
                     row.served_at.replace(tzinfo=UTC), row.ended, row.next_at.replace(tzinfo=UTC)
                 )
-                for row in connection.execute(sa.select(_slices))
+                for row in connection.execute(sa.select(tables.slices))
             }
-
-    def find(self, keys: Iterable[str]) -> dict[str, Summary]:
-        """The stored summaries among `keys`."""
-        found: dict[str, Summary] = {}
-        with self._engine.connect() as connection:
-            for batch in _batches(sorted(set(keys))):
-                rows = connection.execute(sa.select(_summaries).where(_summaries.c.key.in_(batch)))
-                for row in rows:
-                    found[row.key] = Summary(
-                        row.summary, "model", row.provider, row.model, row.prompt_version
-                    )
-        return found
-
-
-def _batches(keys: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (keys[at : at + LOOKUP_BATCH] for at in range(0, len(keys), LOOKUP_BATCH))
-
-
-def _configure(connection: object, _record: object) -> None:
-    cursor = connection.cursor()  # type: ignore[attr-defined]
-    # A reader never waits for the writer, and a committed row survives kill -9.
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.close()

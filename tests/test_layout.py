@@ -30,7 +30,18 @@ HEAVY = (
     "ruamel",
 )
 # Only a process that has paid for Dagster, which brings SQLAlchemy, loads these.
-LOADED_BY_DAGSTER = {"codesearch_resources.dagster", "codesearch_resources.results"}
+LOADED_BY_DAGSTER = {
+    f"codesearch_resources.{name}"
+    for name in (
+        "account",
+        "breakers",
+        "dagster",
+        "ledger",
+        "quarantine",
+        "results",
+        "results_tables",
+    )
+}
 
 
 @cache

@@ -1,0 +1,31 @@
+"""What every guard is: asked before each call, told how it ended."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from codesearch_resources.calls import CallError, Decision, Estimate, Usage
+
+
+class Guard(Protocol):
+    """Decides whether a call may be sent. Called from several threads at once."""
+
+    def allow(self, estimate: Estimate) -> Decision:
+        """Whether a call that is expected to take so much may be sent now.
+
+        Wait and Deny speak for the provider's meter, not for the one call: whoever asks takes the
+        provider as closed until then, or for the rest of the slice.
+        """
+        ...
+
+    def observe(
+        self,
+        estimate: Estimate,
+        answer_usage: Usage | None,
+        headers: Mapping[str, str],
+        error: CallError | None,
+    ) -> None:
+        """Take note of how a call ended, after the ledger has it; `error` is None for an answer.
+
+        `answer_usage` None: the server did not say. `headers` have lower-case names.
+        """
+        ...
