@@ -16,6 +16,7 @@ from sqlalchemy.dialects import sqlite
 from codesearch_resources import results_tables as tables
 from codesearch_resources.breakers import Breakers
 from codesearch_resources.data_dir import storage_trouble
+from codesearch_resources.kept_vectors import KeptVectors
 from codesearch_resources.ledger import Ledger, keep
 from codesearch_resources.quarantine import Quarantine
 from codesearch_resources.results_tables import SCHEMA_VERSION, batched_keys, present, writing
@@ -60,6 +61,7 @@ class Results:
         self.ledger = Ledger(self._engine, data_dir)
         self.breakers = Breakers(self._engine)
         self.quarantine = Quarantine(self._engine)
+        self.vectors = KeptVectors(self._engine)
 
     def close(self) -> None:
         """Release the database file; what this process has in flight counts in full."""

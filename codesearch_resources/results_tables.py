@@ -114,6 +114,17 @@ quarantine = sa.Table(
     sa.Column("given_up_at", sa.DateTime),
 )
 
+# Vectors that servers computed, float16, by the set they belong to and the hash of their text.
+vectors = sa.Table(
+    "vectors",
+    metadata,
+    sa.Column("set", sa.String, primary_key=True),
+    sa.Column("text_hash", sa.String, primary_key=True),
+    sa.Column("vector", sa.LargeBinary, nullable=False),
+    sa.Column("kept_at", sa.DateTime, nullable=False),
+    sa.Column("unreferenced_since", sa.DateTime),
+)
+
 # What each version adds to tables that the one before it had; new tables are simply made.
 _MIGRATIONS = {
     1: (

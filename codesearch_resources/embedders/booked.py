@@ -1,0 +1,101 @@
+"""Requests for vectors on their way out: egress gate, guard, ledger, then the socket."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from codesearch_resources.calls import Allow, CallError, Deny, Estimate, Wait
+from codesearch_resources.egress import Gate, SecretFound
+from codesearch_resources.embedders.wire import Embedded, Wire
+from codesearch_resources.ledger import Ledger, NoSlot, Reserved
+from codesearch_resources.quota.base import Guard
+from codesearch_resources.settings_embedders import PROVIDER, ServerSettings
+from codesearch_resources.summarizers.prompt import estimate
+
+SLOT_PAUSE = 0.05  # seconds until a slot is asked for again
+SLOT_PATIENCE = 600.0  # seconds; another process is at work with all of them
+
+
+class Booked:
+    """A wire whose every request is allowed, written down before it is sent, and settled after."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        settings: ServerSettings,
+        *,
+        gate: Gate,
+        local_only: bool,
+        guard: Guard,
+        ledger: Ledger,
+        cost: Callable[[int], float | None],
+    ) -> None:
+        """`cost` of so many tokens in dollars, None where no price is known."""
+        self._wire, self._settings = wire, settings
+        self._gate, self._local_only = gate, local_only
+        self._guard, self._ledger, self._cost = guard, ledger, cost
+
+    def forbids(self, text: str) -> str:
+        """Why this one text may not be sent, though others may; "" when it may."""
+        if not text.strip():
+            return "the text is empty"
+        try:
+            self._gate.check(self._wire.place(), self._local_only, [text])
+        except SecretFound as found:
+            return str(found)
+        return ""
+
+    def send(self, texts: Sequence[str]) -> Embedded:
+        """One request. Raises CallError; `policy` also for what the guard does not allow now."""
+        self._gate.check(self._wire.place(), self._local_only, texts)
+        expected = Estimate(
+            PROVIDER,
+            self._settings.model,
+            self._settings.limit,
+            "embedding",
+            sum(map(estimate, texts)),
+            0,
+        )
+        decision = self._guard.allow(expected)
+        if isinstance(decision, Wait):
+            raise CallError(
+                "quota_window", f"{self._wire.shown}: {decision.why}", resets_at=decision.until
+            )
+        if isinstance(decision, Deny):
+            raise CallError("quota_money", f"{self._wire.shown}: {decision.why}")
+        assert isinstance(decision, Allow)
+        attempt = self._reserve(expected)
+        began = time.monotonic()
+        try:
+            answer = self._wire.embed(texts)
+        except CallError as error:
+            seconds = time.monotonic() - began
+            self._ledger.fail(attempt, error, seconds=seconds)
+            self._guard.observe(expected, error.usage, {}, error)
+            raise
+        cost = None if answer.usage.input is None else self._cost(answer.usage.input)
+        self._ledger.settle(
+            attempt, answer.usage, {}, response="", seconds=answer.seconds, cost=cost
+        )
+        self._guard.observe(expected, answer.usage, answer.headers, None)
+        return answer
+
+    def _reserve(self, expected: Estimate) -> int:
+        """The row of a request, once fewer are under way than there are workers."""
+        lasts = timedelta(seconds=2 * self._settings.timeout_seconds + 60)
+        until = time.monotonic() + SLOT_PATIENCE
+        while True:
+            found = self._ledger.reserve(
+                expected,
+                (),
+                slots=self._settings.workers,
+                lasts=lasts,
+                cost=self._cost(expected.input),
+            )
+            if isinstance(found, Reserved):
+                return found.attempt
+            if not isinstance(found, NoSlot) or time.monotonic() > until:
+                raise CallError(
+                    "overload", f"{self._wire.shown}: other processes use all its workers"
+                )
+            time.sleep(SLOT_PAUSE)
