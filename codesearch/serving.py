@@ -53,9 +53,9 @@ class Serving:
         one = found.sets.get(name, self._configured)
         # The set of the settings is asked as they say now: its server may have another address.
         embedder: Embedder = (
-            make_embedder(self._settings.embedder)
+            make_embedder(self._settings.embedder, self._settings)
             if name == self._configured.name
-            else embedder_of(one)
+            else embedder_of(one, self._settings)
         )
         store = self._tables(one)
         return store, Lanes(store, embedder)

@@ -29,6 +29,7 @@ from codesearch_resources.embedders.base import Document, Embedder, EmbeddingErr
 from codesearch_resources.embedders.make import embedder_of, set_of
 from codesearch_resources.progress import report
 from codesearch_resources.sets import read_sets
+from codesearch_resources.settings import Settings
 from codesearch_resources.store import Change, Store, batched, of_repo
 from codesearch_resources.text import digest, key
 
@@ -199,7 +200,9 @@ def fingerprint(chunks_fingerprint: str, embedder: Embedder) -> str:
     return key([chunks_fingerprint, str(EMBEDDINGS_VERSION), embedder.id, str(embedder.dimensions)])
 
 
-def refresh_serving(tables: Store, repo: str, of: str, log: logging.Logger) -> str:
+def refresh_serving(
+    tables: Store, repo: str, of: str, settings: Settings, log: logging.Logger
+) -> str:
     """While the set of `tables` is being filled: bring the one that serves up to date as well.
 
     Search goes on with it, for days perhaps. Its embedder may be gone for good, so what it lacks
@@ -217,7 +220,7 @@ def refresh_serving(tables: Store, repo: str, of: str, log: logging.Logger) -> s
         else (served.summary_vectors, summary_source(served, repo))
     )
     try:
-        result = embed_partition(served, repo, vectors, source, embedder_of(one))
+        result = embed_partition(served, repo, vectors, source, embedder_of(one, settings))
     except EmbeddingError as error:
         log.warning(f"{repo}: {one.name} still serves and could not be brought up to date: {error}")
         return f"{one.name}: {error}"
@@ -258,7 +261,7 @@ def code_embeddings(
     with exclusively(store, name, "refresh"):
         tables = store.open(embedder)
         try:
-            beside = refresh_serving(tables, name, "code", context.log)
+            beside = refresh_serving(tables, name, "code", store.settings(), context.log)
             result = refresh_code_embeddings(tables, name, embedder)
         except NothingUpstream as missing:
             raise dg.Failure(str(missing), allow_retries=False) from None
@@ -292,7 +295,7 @@ def summary_embeddings(
             raise dg.Failure(
                 f"{name} has no summaries yet: materialise summaries first", allow_retries=False
             )
-        beside = refresh_serving(tables, name, "summary", context.log)
+        beside = refresh_serving(tables, name, "summary", store.settings(), context.log)
         result = embed_partition(tables, name, tables.summary_vectors, source, embedder)
         switched_to = switch_to_wanted(store, context.log)
     found = _check_summary_vectors(tables)

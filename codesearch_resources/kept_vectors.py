@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from sqlalchemy.dialects import sqlite
 
 from codesearch_resources import results_tables as tables
+from codesearch_resources.embedders.fingerprint import FINGERPRINT
 from codesearch_resources.results_tables import batched_keys, present, stored, writing
 
-# The key of the fixed text by which a model is known again; no hash looks like it.
-FINGERPRINT = "fingerprint"
 _t = tables.vectors.c
 
 
@@ -72,9 +71,7 @@ class KeptVectors:
             ).all()
             back = [r.text_hash for r in rows if r.unreferenced_since and r.text_hash in wanted]
             out = [
-                r.text_hash
-                for r in rows
-                if not r.unreferenced_since and r.text_hash not in wanted
+                r.text_hash for r in rows if not r.unreferenced_since and r.text_hash not in wanted
             ]
             for hashes, since in ((back, None), (out, stored(now))):
                 for batch in batched_keys(hashes):

@@ -1,19 +1,69 @@
 """Requests for vectors on their way out: egress gate, guard, ledger, then the socket."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from codesearch_resources.calls import Allow, CallError, Deny, Estimate, Wait
 from codesearch_resources.egress import Gate, SecretFound
 from codesearch_resources.embedders.wire import Embedded, Wire
+from codesearch_resources.kept_vectors import KeptVectors
 from codesearch_resources.ledger import Ledger, NoSlot, Reserved
 from codesearch_resources.quota.base import Guard
+from codesearch_resources.quota.interim import InterimGuard, dollars
+from codesearch_resources.results import Results
+from codesearch_resources.settings import Settings
 from codesearch_resources.settings_embedders import PROVIDER, ServerSettings
+from codesearch_resources.settings_limits import Limits
 from codesearch_resources.summarizers.prompt import estimate
 
 SLOT_PAUSE = 0.05  # seconds until a slot is asked for again
 SLOT_PATIENCE = 600.0  # seconds; another process is at work with all of them
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """results.db, opened for one call of `embed`."""
+
+    kept: KeptVectors
+    booked: Callable[[Wire], "Booked"]
+
+
+@contextmanager
+def books(settings: ServerSettings, around: Settings, gate: Gate) -> Iterator[Books]:
+    """What documents go through on their way to this embedder."""
+    results = Results(around.data_dir)
+    try:
+        yield Books(
+            results.vectors,
+            partial(booked, results=results, settings=settings, around=around, gate=gate),
+        )
+    finally:
+        results.close()
+
+
+def booked(
+    wire: Wire, results: Results, settings: ServerSettings, around: Settings, gate: Gate
+) -> "Booked":
+    """A wire behind gate, guard and ledger."""
+    guard = InterimGuard(
+        Limits(),
+        results.ledger,
+        lambda _provider, _model: settings.price,
+        lambda _provider: gate.reach(wire.place()) == "cloud",
+    )
+    return Booked(
+        wire,
+        settings,
+        gate=gate,
+        local_only=any(entry.local_only for entry in around.repositories),
+        guard=guard,
+        ledger=results.ledger,
+        cost=lambda tokens: dollars(settings.price, tokens, 0),
+    )
 
 
 class Booked:

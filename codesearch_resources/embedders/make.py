@@ -1,6 +1,6 @@
 """From settings to an embedder, and from a set of vectors to the one that its questions need."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,26 +8,27 @@ from pydantic import TypeAdapter, ValidationError
 
 from codesearch_resources.embedders.base import Document, Embedder, EmbeddingError, Kind
 from codesearch_resources.embedders.embedded import EmbeddedEmbedder
+from codesearch_resources.embedders.identity import identity
 from codesearch_resources.sets import VectorSet, read_sets
 from codesearch_resources.settings import EmbedderSettings, Settings
-
-KINDS: dict[str, Callable[[EmbedderSettings], Embedder]] = {
-    "embedded": lambda _settings: EmbeddedEmbedder(),
-}
+from codesearch_resources.settings_embedders import EmbeddedSettings
 
 
-def make_embedder(settings: EmbedderSettings) -> Embedder:
-    """The embedder that the settings describe."""
-    return KINDS[settings.kind](settings)
+def make_embedder(settings: EmbedderSettings, around: Settings) -> Embedder:
+    """The embedder that the settings describe, in a configuration; nothing is asked of it yet."""
+    if isinstance(settings, EmbeddedSettings):
+        return EmbeddedEmbedder()
+    from codesearch_resources.embedders.server import server_embedder  # HTTP and threads
+
+    return server_embedder(settings, around)
 
 
 def set_of(settings: EmbedderSettings) -> VectorSet:
     """The set of vectors that these settings fill."""
-    embedder = make_embedder(settings)
-    return VectorSet(embedder.id, embedder.dimensions, settings.model_dump(mode="json"))
+    return VectorSet(*identity(settings), settings.model_dump(mode="json"))
 
 
-def embedder_of(one: VectorSet) -> Embedder:
+def embedder_of(one: VectorSet, around: Settings) -> Embedder:
     """The embedder that made a set, by the settings that were kept with it.
 
     One that this version cannot make any more, or makes otherwise, embeds nothing: vectors of two
@@ -35,10 +36,11 @@ def embedder_of(one: VectorSet) -> Embedder:
     """
     try:
         settings: EmbedderSettings = TypeAdapter(EmbedderSettings).validate_python(one.settings)
-        made = make_embedder(settings)
     except ValidationError:
         return Gone(one)
-    return made if (made.id, made.dimensions) == (one.embedder, one.dimensions) else Gone(one)
+    if identity(settings) != (one.embedder, one.dimensions):
+        return Gone(one)
+    return make_embedder(settings, around)
 
 
 def wanted_embedder(settings: Settings) -> Embedder:
@@ -47,8 +49,8 @@ def wanted_embedder(settings: Settings) -> Embedder:
     found = read_sets(settings.data_dir)
     wanted = found.wanted(configured.name)
     if wanted == configured.name:
-        return make_embedder(settings.embedder)
-    return embedder_of(found.sets[wanted])
+        return make_embedder(settings.embedder, settings)
+    return embedder_of(found.sets[wanted], settings)
 
 
 class Gone:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from codesearch_resources.calls import CallError, Usage
 from codesearch_resources.classify import classify, clean
 from codesearch_resources.egress import Gate
-from codesearch_resources.summarizers.keys import bearer
 from codesearch_resources.embedders.wire import Embedded, Place, rows_of
 from codesearch_resources.http import Http, Reply, count, parsed
 from codesearch_resources.settings_embedders import PROVIDER, OllamaEmbedderSettings
+from codesearch_resources.summarizers.keys import bearer
 
 BYTES_A_NUMBER = 40  # of JSON, blanks included
 SHOWN_SECONDS = 300.0  # a model's place is asked again after this long
@@ -55,9 +55,7 @@ class OllamaWire:
             "keep_alive": self._settings.keep_alive,
         }
         most = 1_000_000 + len(texts) * self._settings.dimensions * BYTES_A_NUMBER
-        reply = self._http.post(
-            "/api/embed", request, local_only=self._local_only, most_bytes=most
-        )
+        reply = self._http.post("/api/embed", request, local_only=self._local_only, most_bytes=most)
         if reply.status != 200:
             raise self._refused(reply)
         body = parsed(reply, self.shown)
@@ -66,10 +64,8 @@ class OllamaWire:
             self._remember(clean(str(remote)))
             if self._local_only:
                 raise self._away(clean(str(remote)), usage)
-        rows, lengths = rows_of(
-            body.get("embeddings"), texts, self._settings.dimensions, self.shown, usage
-        )
-        return Embedded(rows, lengths, usage, reply.headers, reply.seconds)
+        rows = rows_of(body.get("embeddings"), texts, self._settings.dimensions, self.shown, usage)
+        return Embedded(rows, usage, reply.headers, reply.seconds)
 
     def close(self) -> None:
         self._http.close()

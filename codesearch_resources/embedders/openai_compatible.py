@@ -55,10 +55,10 @@ class OpenAICompatibleWire:
             raise self._refused(reply)
         body = parsed(reply, self.shown)
         usage = _usage(body)
-        rows, lengths = rows_of(
+        rows = rows_of(
             _in_order(body.get("data")), texts, self._settings.dimensions, self.shown, usage
         )
-        return Embedded(rows, lengths, usage, reply.headers, reply.seconds)
+        return Embedded(rows, usage, reply.headers, reply.seconds)
 
     def close(self) -> None:
         self._http.close()

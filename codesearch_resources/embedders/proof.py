@@ -5,43 +5,26 @@ behind the name, and its vectors must not come among those of the first.
 """
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codesearch_resources.calls import CallError
+from codesearch_resources.embedders.fingerprint import FINGERPRINT, PROBE, same
 from codesearch_resources.embedders.wire import Embedded
-from codesearch_resources.kept_vectors import FINGERPRINT, KeptVectors
 from codesearch_resources.settings_embedders import OpenAICompatibleSettings, ServerSettings
 
-PROBE = "def add(first, second):\n    return first + second\n"
+if TYPE_CHECKING:
+    from codesearch_resources.kept_vectors import KeptVectors
+
 OTHER = "Where does the server wait before it asks again?"
-# Cosines. The same model differs by its rounding between machines and batches, not by more.
-SAME, APART = 0.99, 0.9999
+APART = 0.9999  # a cosine; from there on two texts are one to the model
 
 Ask = Callable[[Sequence[str]], Embedded]
 
 
-class NotTheSame(CallError):
-    """Another model stands behind the name."""
-
-    def __init__(self, model: str, cosine: float) -> None:
-        super().__init__(
-            "model_gone",
-            f"another model than the one that filled the index stands behind the name {model} (a "
-            f"fixed text now has cosine {cosine:.2f} with itself). Put the old one back, or set "
-            "`revision` of `embedder` one higher: all is then embedded anew, beside the old",
-        )
-
-
-def same(first: NDArray[np.floating], second: NDArray[np.floating], model: str) -> None:
-    """Raise NotTheSame unless two vectors of the fixed text are of one model."""
-    cosine = float(first.astype(np.float64) @ second.astype(np.float64))
-    if not cosine >= SAME:
-        raise NotTheSame(model, cosine)
-
-
-def prove(settings: ServerSettings, set_name: str, ask: Ask, kept: KeptVectors) -> None:
+def prove(settings: ServerSettings, set_name: str, ask: Ask, kept: "KeptVectors") -> None:
     """Raise CallError when the server cannot be trusted with this set's texts.
 
     One request where the set has its fingerprint, else two or three, which take it.

@@ -6,7 +6,7 @@ behind it: where it ends well after all, the next time the question is asked its
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TookTooLong
 from pathlib import Path
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from codesearch_resources.calls import CallError
 from codesearch_resources.egress import Gate
 from codesearch_resources.embedders.base import EmbeddingError
-from codesearch_resources.embedders.proof import PROBE, same
-from codesearch_resources.embedders.wire import Wire
+from codesearch_resources.embedders.fingerprint import FINGERPRINT, PROBE, same
+from codesearch_resources.embedders.wire import Embedded, Wire
 from codesearch_resources.settings_embedders import ServerSettings
 
 PATIENCE = 0.8  # seconds that a search waits
@@ -40,9 +40,11 @@ class Questions:
         gate: Gate,
         local_only: bool,
         fingerprint: Callable[[], NDArray[np.float16] | None],
+        booked: Callable[[Wire, Sequence[str]], Embedded],
     ) -> None:
-        """`fingerprint` reads what the set's fixed text looked like when it was filled."""
-        self._settings, self._make = settings, wire
+        """`fingerprint` reads what the set's fixed text looked like when it was filled; `booked`
+        sends what leaves one's own machines through guard and ledger."""
+        self._settings, self._make, self._booked = settings, wire, booked
         self._gate, self._local_only, self._fingerprint = gate, local_only, fingerprint
         self._lock = threading.Lock()
         self._known: OrderedDict[str, Vector] = OrderedDict()
@@ -91,11 +93,12 @@ class Questions:
 
     def _embedded(self, text: str) -> Vector:
         wire = self._wire()
-        self._gate.check(wire.place(), self._local_only, [text])
+        reach = self._gate.check(wire.place(), self._local_only, [text])
         sent = self._settings.prefixes[0] + text
         with self._lock:
             known = None if self._proven else self._fingerprint()
-        answer = wire.embed([sent] if known is None else [sent, PROBE])
+        texts = [sent] if known is None else [sent, PROBE]
+        answer = self._booked(wire, texts) if reach == "cloud" else wire.embed(texts)
         if known is not None:
             again = answer.rows[1]
             same(known, np.zeros_like(known) if again is None else again, self._settings.model)
@@ -120,8 +123,6 @@ def stored_fingerprint(results: Path, set_name: str) -> NDArray[np.float16] | No
     """
     import sqlite3
     from contextlib import closing
-
-    from codesearch_resources.embedders.proof import FINGERPRINT
 
     try:
         with closing(sqlite3.connect(f"file:{results}?mode=ro", uri=True)) as connection:

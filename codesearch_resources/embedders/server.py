@@ -7,28 +7,37 @@ makes a batch fail is found by halving, and is refused alone.
 """
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codesearch_resources.calls import CallError
+from codesearch_resources.egress import Gate
 from codesearch_resources.embedders.base import Document, EmbeddingError, Kind, TextsRefused
-from codesearch_resources.embedders.booked import Booked
 from codesearch_resources.embedders.identity import identity, view
+from codesearch_resources.embedders.ollama import OllamaWire
+from codesearch_resources.embedders.openai_compatible import OpenAICompatibleWire
 from codesearch_resources.embedders.proof import prove
-from codesearch_resources.embedders.questions import Questions
+from codesearch_resources.embedders.questions import Questions, stored_fingerprint
 from codesearch_resources.embedders.wire import Embedded, Wire
-from codesearch_resources.kept_vectors import KeptVectors
-from codesearch_resources.settings_embedders import ServerSettings
+from codesearch_resources.settings import Settings
+from codesearch_resources.settings_embedders import OllamaEmbedderSettings, ServerSettings
 from codesearch_resources.summarizers.prompt import estimate
 from codesearch_resources.text import key
+
+if TYPE_CHECKING:
+    from codesearch_resources.embedders.booked import Booked, Books
 
 BATCH_BYTES, BATCH_TEXTS = 48_000, 64
 # Seconds before a request is repeated: a server restarts, a laptop wakes, a model is loaded.
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+AT_FIRST = 4  # of them, before anything has been answered: more likely nobody is there
+ONCE_MORE = 1  # for an answer that is wrong, or did not come within the time-out
 PASSES = frozenset(("rate", "overload", "ambiguous"))  # troubles that do not last
 CUTS = 3  # times that a text the server finds too long is halved
 TOO_LONG = ("length exceeds", "too long", "context length", "maximum context")
@@ -44,19 +53,15 @@ class ServerEmbedder:
         settings: ServerSettings,
         *,
         wire: Callable[[float], Wire],
-        booked: Callable[[Wire], Booked],
-        kept: Callable[[], KeptVectors],
+        books: Callable[[], "AbstractContextManager[Books]"],
         questions: Questions,
-        pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`wire` makes a connection with a time-out in seconds; `booked` and `kept` are asked for
-        when a document is embedded, and never for a question."""
+        """`wire` makes a connection with a time-out in seconds; `books` opens results.db, which
+        takes documents and is never needed for a question."""
         self.id, self.dimensions = identity(settings)
         self.settings = settings
         self.cut = 0  # texts that did not fit the model's context, so far
-        self._wire, self._booked, self._kept = wire, booked, kept
-        self._questions, self._pause = questions, pause
-        self._lock = threading.Lock()
+        self._wire, self._books, self._questions = wire, books, questions
         self._proven = False
 
     @property
@@ -75,14 +80,13 @@ class ServerEmbedder:
         if kind == "query":
             return np.stack([self._questions.ask(text) for text in texts])
         hashes = [key((text,)) for text in texts]
-        kept = self._kept()
-        found: dict[str, Vector] = {
-            h: vector.astype(np.float32) for h, vector in kept.find(self.set_name, hashes).items()
-        }
-        todo = {h: text for h, text in zip(hashes, texts, strict=True) if h not in found}
         refused: dict[str, str] = {}
-        if todo:
-            found |= self._all(todo, kept, refused)
+        with self._books() as books:
+            kept = books.kept.find(self.set_name, hashes)
+            found = {h: vector.astype(np.float32) for h, vector in kept.items()}
+            todo = {h: text for h, text in zip(hashes, texts, strict=True) if h not in found}
+            if todo:
+                self._all(todo, books, found, refused)
         nothing = np.zeros(self.dimensions, np.float32)
         vectors = np.stack([found.get(h, nothing) for h in hashes] or [nothing])[: len(texts)]
         if refused:
@@ -92,41 +96,49 @@ class ServerEmbedder:
         return vectors
 
     def _all(
-        self, todo: Mapping[str, str], kept: KeptVectors, refused: dict[str, str]
-    ) -> dict[str, Vector]:
-        """The vectors of texts by hash, kept as they come; `refused` takes those without."""
-        found: dict[str, Vector] = {}
+        self,
+        todo: Mapping[str, str],
+        books: "Books",
+        found: dict[str, Vector],
+        refused: dict[str, str],
+    ) -> None:
+        """Embed texts by hash into `found`, kept as they come; `refused` takes those without."""
 
         def done(vectors: Mapping[str, Vector]) -> None:
-            kept.keep(self.set_name, {h: v.astype(np.float16) for h, v in vectors.items()})
-            with self._lock:
-                found.update(vectors)
+            books.kept.keep(self.set_name, {h: v.astype(np.float16) for h, v in vectors.items()})
+            found.update(vectors)
 
         wire = self._wire(self.settings.timeout_seconds)
+        work = _Work(self.settings, books.booked(wire), done, refused)
         try:
-            work = _Work(self, self._booked(wire), done, refused, self._pause)
             if not self._proven:
-                prove(self.settings, self.set_name, work.ask, kept)
+                prove(self.settings, self.set_name, work.ask_first, books.kept)
                 self._proven = True
-            self._in_flight(work, list(batches(todo)))
+            _in_flight(work, list(batches(todo)), self.settings.workers)
         except CallError as error:
             raise EmbeddingError(str(error)) from error
         finally:
             wire.close()
             self.cut += work.cut
-        return found
 
-    def _in_flight(self, work: "_Work", waiting: list[list[tuple[str, str]]]) -> None:
-        """Work off the batches, the first error ends it; what came until then is kept."""
-        pool = ThreadPoolExecutor(self.settings.workers, thread_name_prefix="embed")
-        try:
-            asked = [pool.submit(work.batch, batch) for batch in waiting]
-            ended, _ = wait(asked, return_when=FIRST_EXCEPTION)
-            for one in ended:
-                one.result()
-        finally:
-            work.stop()
-            pool.shutdown(wait=True, cancel_futures=True)
+
+def _in_flight(work: "_Work", waiting: list[list[tuple[str, str]]], workers: int) -> None:
+    """Work off the batches. The first error ends it; what was under way is waited for and kept."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="embed")
+    try:
+        asked = [pool.submit(work.batch, batch) for batch in waiting]
+        ended, _ = wait(asked, return_when=FIRST_EXCEPTION)
+        for one in ended:
+            one.result()
+    except CallError:
+        work.stop()
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
+    except BaseException:  # told to end: the caller closes the wire, which ends every request
+        work.stop()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 class _Work:
@@ -134,14 +146,14 @@ class _Work:
 
     def __init__(
         self,
-        embedder: ServerEmbedder,
-        booked: Booked,
+        settings: ServerSettings,
+        booked: "Booked",
         done: Callable[[Mapping[str, Vector]], None],
         refused: dict[str, str],
-        pause: Callable[[float], None],
     ) -> None:
-        self._embedder, self._booked = embedder, booked
-        self._done, self._refused, self._pause = done, refused, pause
+        self._settings, self._booked = settings, booked
+        self._done, self._refused = done, refused
+        self._lock = threading.Lock()
         self._stopped = threading.Event()
         self.cut = 0
 
@@ -183,27 +195,36 @@ class _Work:
             return
         ((text_hash, text),) = texts
         if cuts and any(words in why for words in TOO_LONG):
-            self.cut += 1
+            self._count_cut()
             self._halved([(text_hash, text[: len(text) // 2])], cuts - 1)
         else:
             self._refused[text_hash] = f"{why}: {text[:60]!r}"
 
-    def ask(self, texts: Sequence[str]) -> Embedded:
-        """One request, repeated while the trouble is one that passes. Raises CallError."""
-        for pause in (*PAUSES, None):
+    def ask_first(self, texts: Sequence[str]) -> Embedded:
+        """`ask` of a server that has not answered yet in this run."""
+        return self.ask(texts, AT_FIRST)
+
+    def ask(self, texts: Sequence[str], times: int = len(PAUSES)) -> Embedded:
+        """One request, repeated at most so often while the trouble is one that passes.
+
+        Raises CallError.
+        """
+        for tried in range(times + 1):
             try:
                 return self._booked.send(texts)
             except CallError as error:
                 if error.trouble not in PASSES or self._stopped.is_set():
                     raise
-                if pause is None:
-                    raise self._beaten(error, texts) from error
-                self._pause(min(max(pause, error.retry_after or 0.0), PAUSES[-1]))
+                last = error.status == 200 or error.trouble == "ambiguous"
+                if tried >= (min(times, ONCE_MORE) if last else times):
+                    raise self._beaten(error) from error
+                pause = max(PAUSES[tried], error.retry_after or 0.0)
+                self._stopped.wait(min(pause, PAUSES[-1]))
         raise AssertionError("unreachable")
 
-    def _beaten(self, error: CallError, texts: Sequence[str]) -> CallError:
+    def _beaten(self, error: CallError) -> CallError:
         """A server that answers others and fails for these each time: it is the texts."""
-        if error.status is None or error.trouble != "overload" or self._stopped.is_set():
+        if error.status is None or error.trouble == "rate" or self._stopped.is_set():
             return error
         try:
             self._booked.send(["canary"])
@@ -211,13 +232,17 @@ class _Work:
             return error
         return CallError("item", str(error), status=error.status)
 
+    def _count_cut(self) -> None:
+        with self._lock:
+            self.cut += 1
+
     def _fitted(self, text: str) -> str:
         """The beginning of a text that fits the model's context."""
-        most = self._embedder.settings.context
+        most = self._settings.context
         tokens = estimate(text)
         if tokens <= most:
             return text
-        self.cut += 1
+        self._count_cut()
         while tokens > most:
             text = text[: max(1, int(len(text) * most / tokens * 0.98))]
             tokens = estimate(text)
@@ -236,3 +261,38 @@ def batches(todo: Mapping[str, str]) -> list[list[tuple[str, str]]]:
         made[-1].append((text_hash, text))
         room, places = room - size, places - 1
     return made
+
+
+def server_embedder(settings: ServerSettings, around: Settings) -> ServerEmbedder:
+    """The embedder that these settings describe, in a configuration; nothing is asked of it yet."""
+    name, width = identity(settings)
+    gate = Gate(around.trusted_hosts)
+    # Its server sees the code of all: what holds for one repository holds for it.
+    local_only = any(entry.local_only for entry in around.repositories)
+
+    def open_books() -> "AbstractContextManager[Books]":
+        from codesearch_resources.embedders.booked import books  # SQLAlchemy
+
+        return books(settings, around, gate)
+
+    def booked(used: Wire, texts: Sequence[str]) -> Embedded:
+        with open_books() as opened:
+            return opened.booked(used).send(texts)
+
+    wire = partial(_wire, settings, gate, local_only)
+    results = around.data_dir / "results.db"
+    questions = Questions(
+        settings,
+        wire=wire,
+        gate=gate,
+        local_only=local_only,
+        fingerprint=partial(stored_fingerprint, results, f"{name}_{width}"),
+        booked=booked,
+    )
+    return ServerEmbedder(settings, wire=wire, books=open_books, questions=questions)
+
+
+def _wire(settings: ServerSettings, gate: Gate, local_only: bool, timeout: float) -> Wire:
+    if isinstance(settings, OllamaEmbedderSettings):
+        return OllamaWire(settings, gate, local_only=local_only, timeout=timeout)
+    return OpenAICompatibleWire(settings, gate, local_only=local_only, timeout=timeout)

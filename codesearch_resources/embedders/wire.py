@@ -29,13 +29,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """An answer: for each text a row of unit length, None for one that has no direction.
-
-    `lengths` are those the server gave, None where the row is.
-    """
+    """An answer: for each text a row made unit length, None for one that has no direction."""
 
     rows: Rows
-    lengths: Sequence[float | None]
     usage: Usage
     headers: Mapping[str, str]
     seconds: float
@@ -68,8 +64,8 @@ class WrongWidth(CallError):
 
 def rows_of(
     vectors: Any, texts: Sequence[str], dimensions: int, shown: str, usage: Usage
-) -> tuple[list[NDArray[np.float32] | None], list[float | None]]:
-    """The rows of an answer made unit length, and the lengths they had.
+) -> list[NDArray[np.float32] | None]:
+    """The rows of an answer made unit length: not every server does it, or always.
 
     Raises CallError("overload") for another number of rows than texts, which cannot be told apart;
     WrongWidth; CallError("item") for what holds something else than numbers.
@@ -81,20 +77,18 @@ def rows_of(
             status=200, usage=usage,
         )  # fmt: skip
     rows: list[NDArray[np.float32] | None] = []
-    lengths: list[float | None] = []
     for vector in vectors:
         row = _numbers(vector, shown, usage)
         if row.shape != (dimensions,):
             raise WrongWidth(
                 f"{shown}: the model gives vectors of {row.size} numbers, the settings say "
-                f"dimensions: {dimensions}. Set dimensions: {row.size}, or use a model and a server "
-                "that can give fewer"
+                f"dimensions: {dimensions}. Set dimensions: {row.size}, or use a model and a "
+                "server that can give fewer"
             )
         length = float(np.linalg.norm(row))
         sound = math.isfinite(length) and length > 1e-6
         rows.append((row / length).astype(np.float32) if sound else None)
-        lengths.append(length if sound else None)
-    return rows, lengths
+    return rows
 
 
 def _numbers(vector: Any, shown: str, usage: Usage) -> NDArray[np.float64]:
