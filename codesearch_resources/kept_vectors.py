@@ -55,7 +55,7 @@ class KeptVectors:
         """How many texts are kept of each set."""
         query = sa.select(_t.set, sa.func.count()).where(_t.text_hash != FINGERPRINT)
         with self._engine.connect() as connection:
-            return dict(connection.execute(query.group_by(_t.set)).tuples().all())
+            return {row[0]: row[1] for row in connection.execute(query.group_by(_t.set))}
 
     def drop_unreferenced(
         self, of: str, referenced: Iterable[str], unused: timedelta, now: datetime

@@ -1,5 +1,6 @@
 """Requests for vectors on their way out: egress gate, guard, ledger, then the socket."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from codesearch_resources.settings_limits import Limits
 from codesearch_resources.summarizers.prompt import estimate
 
 SLOT_PAUSE = 0.05  # seconds until a slot is asked for again
+# Requests being booked, or their answers kept, beside those under way: no worker idles meanwhile.
+SPARE = 2
 SLOT_PATIENCE = 600.0  # seconds; another process is at work with all of them
 
 
@@ -36,6 +39,7 @@ class Books:
 def books(settings: ServerSettings, around: Settings, gate: Gate) -> Iterator[Books]:
     """What documents go through on their way to this embedder."""
     results = Results(around.data_dir)
+    results.ledger.recover()  # the slots of a process that was killed
     try:
         yield Books(
             results.vectors,
@@ -84,6 +88,7 @@ class Booked:
         self._wire, self._settings = wire, settings
         self._gate, self._local_only = gate, local_only
         self._guard, self._ledger, self._cost = guard, ledger, cost
+        self._under_way = threading.BoundedSemaphore(settings.workers)
 
     def forbids(self, text: str) -> str:
         """Why this one text may not be sent, though others may; "" when it may."""
@@ -95,8 +100,13 @@ class Booked:
             return str(found)
         return ""
 
-    def send(self, texts: Sequence[str]) -> Embedded:
-        """One request. Raises CallError; `policy` also for what the guard does not allow now."""
+    def send(
+        self, texts: Sequence[str], keep: Callable[[Embedded], None] = lambda _: None
+    ) -> Embedded:
+        """One request; `keep` is given the answer before the request is settled.
+
+        Raises CallError; also for what the guard does not allow now.
+        """
         self._gate.check(self._wire.place(), self._local_only, texts)
         expected = Estimate(
             PROVIDER,
@@ -114,21 +124,27 @@ class Booked:
         if isinstance(decision, Deny):
             raise CallError("quota_money", f"{self._wire.shown}: {decision.why}")
         assert isinstance(decision, Allow)
-        attempt = self._reserve(expected)
-        began = time.monotonic()
-        try:
-            answer = self._wire.embed(texts)
-        except CallError as error:
-            seconds = time.monotonic() - began
-            self._ledger.fail(attempt, error, seconds=seconds)
-            self._guard.observe(expected, error.usage, {}, error)
-            raise
+        answer, attempt = self._sent(texts, expected)
+        keep(answer)
         cost = None if answer.usage.input is None else self._cost(answer.usage.input)
         self._ledger.settle(
             attempt, answer.usage, {}, response="", seconds=answer.seconds, cost=cost
         )
         self._guard.observe(expected, answer.usage, answer.headers, None)
         return answer
+
+    def _sent(self, texts: Sequence[str], expected: Estimate) -> tuple[Embedded, int]:
+        """The answer, and its row in the ledger."""
+        attempt = self._reserve(expected)
+        began = time.monotonic()
+        try:
+            with self._under_way:
+                began = time.monotonic()
+                return self._wire.embed(texts), attempt
+        except CallError as error:
+            self._ledger.fail(attempt, error, seconds=time.monotonic() - began)
+            self._guard.observe(expected, error.usage, {}, error)
+            raise
 
     def _reserve(self, expected: Estimate) -> int:
         """The row of a request, once fewer are under way than there are workers."""
@@ -138,7 +154,7 @@ class Booked:
             found = self._ledger.reserve(
                 expected,
                 (),
-                slots=self._settings.workers,
+                slots=self._settings.workers + SPARE,
                 lasts=lasts,
                 cost=self._cost(expected.input),
             )

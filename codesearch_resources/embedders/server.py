@@ -7,6 +7,7 @@ makes a batch fail is found by halving, and is refused alone.
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from codesearch_resources.embedders.booked import Booked, Books
 
 BATCH_BYTES, BATCH_TEXTS = 48_000, 64
+SPARE = 2  # threads beyond the workers: they book and keep while the next are under way
 # Seconds before a request is repeated: a server restarts, a laptop wakes, a model is loaded.
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 AT_FIRST = 4  # of them, before anything has been answered: more likely nobody is there
@@ -124,7 +126,7 @@ class ServerEmbedder:
 
 def _in_flight(work: "_Work", waiting: list[list[tuple[str, str]]], workers: int) -> None:
     """Work off the batches. The first error ends it; what was under way is waited for and kept."""
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="embed")
+    pool = ThreadPoolExecutor(workers + SPARE, thread_name_prefix="embed")
     try:
         asked = [pool.submit(work.batch, batch) for batch in waiting]
         ended, _ = wait(asked, return_when=FIRST_EXCEPTION)
@@ -174,15 +176,18 @@ class _Work:
 
     def _halved(self, texts: Sequence[tuple[str, str]], cuts: int) -> None:
         """Embed texts; where the server refuses them together, the halves one by one."""
+
+        def keep(answer: Embedded) -> None:
+            rows = zip(texts, answer.rows, strict=True)
+            self._done({h: row for (h, _), row in rows if row is not None})
+
         try:
-            answer = self.ask([text for _, text in texts])
+            answer = self.ask([text for _, text in texts], keep=keep)
         except CallError as error:
             if error.trouble != "item":
                 raise
             self._refuse_or_halve(texts, cuts, str(error))
             return
-        rows = zip(texts, answer.rows, strict=True)
-        self._done({h: row for (h, _), row in rows if row is not None})
         for (text_hash, text), row in zip(texts, answer.rows, strict=True):
             if row is None:
                 self._refused[text_hash] = f"the model gives no direction for {text[:60]!r}"
@@ -204,19 +209,26 @@ class _Work:
         """`ask` of a server that has not answered yet in this run."""
         return self.ask(texts, AT_FIRST)
 
-    def ask(self, texts: Sequence[str], times: int = len(PAUSES)) -> Embedded:
+    def ask(
+        self,
+        texts: Sequence[str],
+        times: int | None = None,
+        keep: Callable[[Embedded], None] = lambda _: None,
+    ) -> Embedded:
         """One request, repeated at most so often while the trouble is one that passes.
 
         Raises CallError.
         """
+        times = len(PAUSES) if times is None else times
         for tried in range(times + 1):
+            began = time.monotonic()
             try:
-                return self._booked.send(texts)
+                return self._booked.send(texts, keep)
             except CallError as error:
                 if error.trouble not in PASSES or self._stopped.is_set():
                     raise
-                last = error.status == 200 or error.trouble == "ambiguous"
-                if tried >= (min(times, ONCE_MORE) if last else times):
+                slow = time.monotonic() - began > self._settings.timeout_seconds / 2
+                if tried >= (min(times, ONCE_MORE) if slow or error.status == 200 else times):
                     raise self._beaten(error) from error
                 pause = max(PAUSES[tried], error.retry_after or 0.0)
                 self._stopped.wait(min(pause, PAUSES[-1]))
