@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codesearch import terminal
+from codesearch.cli_quota import agrees, plan_summaries, quota
+from codesearch.cli_summaries import summaries
 from codesearch.command import NEEDS_A_PERSON, command, log, settings_file, settings_of
 from codesearch.embedder_commands import embedder
 from codesearch.errors import NoConfiguration
@@ -43,18 +45,33 @@ def main() -> None:
     """
 
 
+main.add_command(embedder)
+main.add_command(summaries)
+main.add_command(plan_summaries)
+main.add_command(quota)
+
+
 @main.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--profile",
+    type=click.Choice(["local", "cloud", "hybrid", "extractive"]),
+    default="extractive",
+    show_default=True,
+    help="Who writes the summaries: a model on this machine, one in the cloud, or no model; "
+    "hybrid: one in the cloud, with a local model for the vectors.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before code may leave this machine.")
 @command
-def init(paths: tuple[Path, ...], config: str | None) -> None:
+def init(paths: tuple[Path, ...], profile: str, yes: bool, config: str | None) -> None:
     """Write a commented codesearch.yaml for the repositories at PATHS.
 
     Without PATHS it lists the repository you stand in, if you stand in one.
 
-    Example: codesearch init ~/src/api ~/src/web
+    Example: codesearch init --profile local ~/src/api ~/src/web
     """
     from codesearch_resources.git import git_dir
-    from codesearch_resources.settings_file import starter
+    from codesearch_resources.starter import MAY_LEAVE, starter
 
     file = Path(config or FILE_NAME)
     if file.exists():
@@ -64,13 +81,17 @@ def init(paths: tuple[Path, ...], config: str | None) -> None:
             raise click.UsageError(f"{path} is not a git repository")
     above = (folder for folder in (Path.cwd(), *Path.cwd().parents) if git_dir(folder) is not None)
     try:
-        file.write_text(starter(paths or list(islice(above, 1))), encoding="utf-8")
+        text = starter(paths or list(islice(above, 1)), profile)
+        if profile in MAY_LEAVE and not yes:
+            click.confirm(
+                f"{file} will say local_only: false: code of every repository in it may be sent to "
+                "the cloud. Write it?",
+                abort=True,
+            )
+        file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise click.UsageError(f"cannot write {file}: {error.strerror}") from None
     click.echo(f"wrote {file}; now run `codesearch index`, then `codesearch search QUESTION`")
-
-
-main.add_command(embedder)
 
 
 @main.group()
@@ -196,8 +217,9 @@ def ui(port: int, config: str | None) -> None:
 @main.command()
 @click.argument("names", metavar="[REPO]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Run every step, moved or not.")
+@click.option("--yes", is_flag=True, help="Do not ask about summaries beyond the limits of a run.")
 @command
-def index(names: tuple[str, ...], everything: bool, config: str | None) -> None:
+def index(names: tuple[str, ...], everything: bool, yes: bool, config: str | None) -> None:
     """Bring the index up to date: what has moved, or the named repositories.
 
     Runs the same Dagster jobs as the UI, in this process, and ends with a table.
@@ -207,7 +229,7 @@ def index(names: tuple[str, ...], everything: bool, config: str | None) -> None:
     settings = settings_of(config)
     entries = [settings.repository(name) for name in dict.fromkeys(names)]
     entries = entries or list(settings.repositories)
-    if not entries:
+    if not entries and not struck(settings):  # what was struck goes first
         raise NoConfiguration(
             f"{settings.file} lists no repository; `codesearch repos add PATH` adds one"
         )
@@ -215,7 +237,7 @@ def index(names: tuple[str, ...], everything: bool, config: str | None) -> None:
     with terminal.progress():
         from codesearch_assets.runs import index as run_index  # Dagster: 1.2 CPU seconds
 
-        outcomes = run_index(settings, entries, everything=everything)
+        outcomes = run_index(settings, entries, everything=everything, agrees=agrees(yes))
     with Index(settings) as opened:
         found = statuses(settings, opened.store)
         about_vectors = opened.notices()
@@ -253,7 +275,7 @@ def _uncollected() -> Iterator[None]:
 
 
 @main.command()
-@click.argument("query", nargs=-1, required=True)
+@click.argument("query", nargs=-1)
 @click.option("--repo", "repos", multiple=True, help="Only this repository; may be repeated.")
 @click.option("--language", "languages", multiple=True, help="Only this language.")
 @click.option("--path", "paths", multiple=True, metavar="GLOB", help="Only paths like this.")
@@ -261,18 +283,32 @@ def _uncollected() -> Iterator[None]:
 @click.option("--per-file", default=1, show_default=True, help="Hits a file may have.")
 @click.option("--limit", default=10, show_default=True, help="Hits in all.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--like", metavar="PATH:LINE", help="Code near the one there, instead of QUERY.")
 @click.option("--explain", is_flag=True, help="Say why each hit is here.")
+@click.option("--expect", metavar="GLOB", help="Say of these files why they are not higher.")
 @command
 def search(
-    query: tuple[str, ...], as_json: bool, explain: bool, config: str | None, **options: Any
+    query: tuple[str, ...],
+    as_json: bool,
+    like: str | None,
+    explain: bool,
+    expect: str | None,
+    config: str | None,
+    **options: Any,
 ) -> None:
     """Find the code that does what QUERY says.
 
     Example: codesearch search where do we back off after a quota error
     """
+    if bool(query) == bool(like):
+        raise click.UsageError("ask with a QUERY or with --like, one of them")
     settings = settings_of(config)
     with _uncollected(), Index(settings) as opened:
-        answer = opened.ask(" ".join(query), **options)
+        if like:
+            answer = opened.like(like, **options)
+        else:
+            answer = opened.ask(" ".join(query), expect=expect or "", **options)
+    explain = explain or bool(expect)
     asked = answer.query[:MOST_LOGGED]
     log.info("search: %d hits in %.0f ms: %r", len(answer.hits), answer.took_ms, asked)
     for notice in answer.notices:

@@ -148,8 +148,8 @@ def index_bench(
 ) -> Path:
     """Index repositories of the benchmark together; returns the configuration they are under.
 
-    Embedder and summarizers are those of `like`, else the defaults. Raises SearchError when a run
-    fails.
+    Embedder, summarizers and trusted hosts are those of `like`, else the defaults. Raises
+    SearchError when a run fails.
     """
     from codesearch_assets.runs import index  # imports Dagster: 1.2 CPU seconds
 
@@ -165,7 +165,9 @@ def index_bench(
     file = folder / "codesearch.yaml"
     content: dict[str, Any] = {"repositories": entries}
     if like is not None:
-        content |= like.model_dump(mode="json", include={"embedder", "summarizers"})
+        content |= like.model_dump(
+            mode="json", include={"embedder", "summarizers", "trusted_hosts"}
+        )
     file.write_text(json.dumps(content, indent=1), encoding="utf-8")  # JSON is YAML
     settings = load(file)
     failed = [outcome for outcome in index(settings, settings.repositories) if outcome.error]

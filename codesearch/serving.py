@@ -36,18 +36,25 @@ class Serving:
 
     @property
     def store(self) -> Store:
-        """The tables that are searched now."""
-        return self.now()[0]
+        """The tables of the set that serves now."""
+        return self._now()[0]
 
-    def now(self) -> tuple[Store, Lanes, list[str]]:
-        """The set that a question is to be put to, and what a person should know about it."""
+    @property
+    def lanes(self) -> Lanes:
+        """The lanes over the set that serves now."""
+        return self._now()[1]
+
+    def notices(self) -> list[str]:
+        """What a person should know about the vectors that are searched."""
+        return notices(self._settings, read_sets(self._settings.data_dir), self._tables)
+
+    def _now(self) -> tuple[Store, Lanes]:
         found = read_sets(self._settings.data_dir)
         name = found.serving or self._configured.name
         with self._lock:
             if name not in self._opened:
                 self._opened[name] = self._open(found, name)
-            store, lanes = self._opened[name]
-        return store, lanes, notices(self._settings, found, self._tables)
+            return self._opened[name]
 
     def _open(self, found: Sets, name: str) -> tuple[Store, Lanes]:
         one = found.sets.get(name, self._configured)

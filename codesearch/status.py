@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 
+from codesearch_resources.data_dir import RESULTS_FILE
 from codesearch_resources.settings import Settings
 from codesearch_resources.store import Store, count_by
 
@@ -28,6 +30,8 @@ class RepositoryStatus:
     grades: dict[str, int]
     code_vectors: int
     summary_vectors: int
+    writers: dict[str, int] = field(default_factory=dict)  # summaries by provider and model
+    waiting: str = ""  # why the last slice left some, and when the next may be
 
     @property
     def complete(self) -> bool:
@@ -52,7 +56,10 @@ def statuses(settings: Settings, store: Store) -> list[RepositoryStatus]:
     by_repo = {row["repo"]: row for row in rows.to_pylist()} if rows else {}
     skipped = _tally(read("repo_snapshots", ["repo", "skip_reason"]), lambda r: r["skip_reason"])
     files = _tally(read("files", ["repo", "outcome", "reason"]), _outcome)
-    grades = _tally(read("summaries", ["repo", "grade"]), lambda r: r["grade"])
+    columns = ["repo", "grade", "provider", "model"]
+    summaries = read("summaries", columns)
+    grades, writers = _tally(summaries, lambda r: r["grade"]), _tally(summaries, _writer)
+    waiting = _waiting(settings)
     counts = {
         name: count_by(table, "repo") if (table := read(name, ["repo"])) else {}
         for name in ("chunks", store.code_vectors, store.summary_vectors)
@@ -71,9 +78,29 @@ def statuses(settings: Settings, store: Store) -> list[RepositoryStatus]:
             grades=dict(grades.get(entry.name, {})),
             code_vectors=counts[store.code_vectors].get(entry.name, 0),
             summary_vectors=counts[store.summary_vectors].get(entry.name, 0),
+            writers=dict(writers.get(entry.name, {})),
+            waiting=waiting.get(entry.name, ""),
         )
         for entry in settings.repositories
     ]
+
+
+def _writer(row: dict[str, Any]) -> str:
+    return f"{row['model']} ({row['provider']})" if row["model"] else str(row["provider"])
+
+
+def _waiting(settings: Settings) -> dict[str, str]:
+    """Why the last slice of a repository left chunks without a better summary."""
+    if not (settings.data_dir / RESULTS_FILE).exists():
+        return {}
+    from codesearch_resources.results import Results  # SQLAlchemy
+
+    with closing(Results(settings.data_dir)) as results:
+        return {
+            repo: f"{last.why}; the next slice may be from {last.next_at:%Y-%m-%d %H:%M} UTC on"
+            for repo, last in results.slices().items()
+            if last.why
+        }
 
 
 def _outcome(row: dict[str, Any]) -> str:

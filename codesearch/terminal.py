@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codesearch.search import Answer, Hit
+from codesearch.hits import Answer, Expected, Hit
 from codesearch.status import RepositoryStatus
 from codesearch_resources.git import redact
 from codesearch_resources.progress import watched_by
@@ -16,9 +16,11 @@ from codesearch_resources.settings import Settings
 
 if TYPE_CHECKING:
     from codesearch.cut import CutChunk
+    from codesearch.judging import Sample, Upgrade
     from codesearch_assets.runs import Outcome
 
 EXCERPT_LINES = 6
+SAMPLE_LINES = 14
 SHORT = 12  # characters of a commit or a hash
 # Beginnings of the reasons that are no matter of course, unlike `binary` or `lock file`.
 ODD = (
@@ -50,13 +52,14 @@ def progress() -> Iterator[None]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description:<20}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bars:
+    notes = TextColumn("{task.fields[note]}")
+    with Progress(*columns, TimeElapsedColumn(), notes, console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}
 
-        def report(stage: str, done: int, total: int) -> None:
+        def report(stage: str, done: int, total: int, note: str) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+                tasks[stage] = bars.add_task(stage, total=total, note="")
+            bars.update(tasks[stage], completed=done, total=total, note=note)
 
         with watched_by(report):
             yield
@@ -89,7 +92,19 @@ def answer(found: Answer, *, explain: bool) -> str:
         lines += [*_hit(place, hit, explain=explain), ""]
     if not found.hits:
         lines.append("nothing found")
+    for file in found.expected:
+        lines += _expected(file)
     return "\n".join(lines).rstrip()
+
+
+def _expected(file: Expected) -> list[str]:
+    place = f"at {file.place}" if file.place else "not found"
+    lines = [f"expected  {file.repo}  {plain(file.path)}  {place}: {plain(file.why)}"]
+    if file.place:
+        lanes = ", ".join(f"{lane} #{rank}" for lane, rank in file.lanes.items())
+        rules = ", ".join(f"{rule} {share:+.2f}" for rule, share in file.rules.items())
+        lines += [f"    lanes: {lanes}", f"    score {sum(file.rules.values()):.4f}: {rules}"]
+    return lines
 
 
 def _hit(place: int, hit: Hit, *, explain: bool) -> list[str]:
@@ -193,7 +208,10 @@ def status(found: Sequence[RepositoryStatus]) -> str:
             f"  chunks     {one.chunks}   code vectors {one.code_vectors}   "
             f"summaries {one.summaries} ({_counts(one.grades)})   "
             f"summary vectors {one.summary_vectors}",
+            f"  written by {_counts(one.writers) or 'nobody'}",
         ]
+        if one.waiting:
+            lines.append(f"  waiting    {one.waiting}")
         if not one.complete:
             lines.append(f"  not complete: run `codesearch index {one.repo}`")
         lines.append("")
@@ -203,6 +221,32 @@ def status(found: Sequence[RepositoryStatus]) -> str:
 def _counts(counts: Mapping[str, int]) -> str:
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count} {what}" for what, count in ordered)
+
+
+def samples(found: Sequence["Sample"]) -> str:
+    """Each chunk's first lines under its summary and who wrote it."""
+    lines: list[str] = []
+    for one in found:
+        where = click.style(f"{plain(one.path)}:{one.start_line}-{one.end_line}", fg="cyan")
+        by = " ".join(part for part in (one.provider, one.model) if part)
+        version = f", prompt {one.prompt_version}" if one.grade == "model" else ""
+        lines.append(f"{one.repo}  {where}  {plain(one.symbol)}  [{one.grade} by {by}{version}]")
+        lines += textwrap.wrap(plain(one.summary), 92, initial_indent="  ", subsequent_indent="  ")
+        body = [line for line in one.text.split("\n") if line.strip()][:SAMPLE_LINES]
+        lines += [click.style(f"    │ {plain(line)[:92]}", dim=True) for line in body]
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def upgrade(plan: "Upgrade") -> str:
+    """What an upgrade takes, before anybody agrees to it."""
+    if not plan.keys:
+        return "no such summaries were paid for"
+    cost = "no price is known" if plan.dollars is None else f"${plan.dollars:.2f} at most"
+    return (
+        f"{len(plan.keys)} summaries ({_counts(plan.repos)}), written anew by {plan.by}: up to "
+        f"{plan.input:,} tokens in and {plan.output:,} out, {cost}"
+    )
 
 
 def cut(found: Sequence["CutChunk"]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from codesearch_resources.store import Store, count_by
-from codesearch_resources.summarizers.base import Summarizer, accepted
+from codesearch_resources.summarizers.order import Summarizer, accepted
 
 UNIT_TOLERANCE = 1e-2  # float16 keeps three digits
 SCAN_ROWS = 8_192  # vectors held at once
@@ -113,12 +113,16 @@ def _unsound(batch: pa.RecordBatch, width: int) -> list[str]:
 
 def uncovered(store: Store, summarizer: Summarizer) -> Counter[str]:
     """Chunks without an accepted summary, by repository."""
-    grades = store.read("summaries", ["chunk_id", "grade"])
-    pairs = zip(grades["chunk_id"].to_pylist(), grades["grade"].to_pylist(), strict=True)
-    have = {chunk_id for chunk_id, grade in pairs if accepted(grade, summarizer)}
-    rows = store.read("chunks", ["chunk_id", "repo"])
-    pairs = zip(rows["chunk_id"].to_pylist(), rows["repo"].to_pylist(), strict=True)
-    return Counter(repo for chunk_id, repo in pairs if chunk_id not in have)
+    rows = store.read("summaries", ["chunk_id", "grade"])
+    pairs = zip(rows["chunk_id"].to_pylist(), rows["grade"].to_pylist(), strict=True)
+    grades = dict(pairs)
+    wanted = store.read("chunks", ["chunk_id", "repo", "marks"]).to_pylist()
+    return Counter(
+        row["repo"]
+        for row in wanted
+        if (grade := grades.get(row["chunk_id"])) is None
+        or not accepted(grade, summarizer, row["marks"] or ())
+    )
 
 
 def settled(store: Store, failing: Failing, asset: str) -> dict[str, int]:

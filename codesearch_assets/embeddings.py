@@ -246,7 +246,7 @@ def switch_to_wanted(store: StoreResource, log: logging.Logger) -> str:
     code_version=str(EMBEDDINGS_VERSION),
     check_specs=checks.specs(
         "code_embeddings",
-        every_chunk_has_a_code_vector="As many code vectors as chunks, of the same chunks.",
+        code_vectors_complete="As many code vectors as chunks, of the same chunks.",
         no_orphan_code_vectors="No code vector whose chunk is gone.",
         code_vectors_are_unit="No null, zero, infinite or shortened code vector.",
     ),
@@ -279,7 +279,7 @@ def code_embeddings(
     code_version=str(EMBEDDINGS_VERSION),
     check_specs=checks.specs(
         "summary_embeddings",
-        every_summary_has_a_vector="As many summary vectors as summaries, of the same chunks.",
+        summary_vectors_complete="As many summary vectors as summaries, of the same chunks.",
         summary_vectors_are_unit="No null, zero, infinite or shortened summary vector.",
     ),
     description="A unit vector of each chunk's summary, by the configured embedder.",
@@ -314,7 +314,7 @@ def _check_code_vectors(tables: Store) -> list[dg.AssetCheckResult]:
     missing = checks.settled(tables, checks.without_vector(tables, "chunks", vectors), asset)
     gone = checks.settled(tables, checks.orphans(tables, vectors), asset)
     return [
-        checks.result("every_chunk_has_a_code_vector", missing, "chunks without a vector"),
+        checks.result("code_vectors_complete", missing, "chunks without a vector"),
         checks.result("no_orphan_code_vectors", gone, "vectors outlived their chunk"),
         checks.vectors_are_unit(tables, vectors, "code_vectors_are_unit"),
     ]
@@ -325,7 +325,7 @@ def _check_summary_vectors(tables: Store) -> list[dg.AssetCheckResult]:
     missing = checks.without_vector(tables, "summaries", vectors)
     return [
         # A repository that waits for its slice has some; it is behind and not broken.
-        checks.result("every_summary_has_a_vector", missing, "summaries wait for one", warn=True),
+        checks.result("summary_vectors_complete", missing, "summaries wait for one", warn=True),
         checks.vectors_are_unit(tables, vectors, "summary_vectors_are_unit"),
     ]
 

@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,13 @@ from codesearch_assets import night
 from codesearch_assets.definitions import build
 from codesearch_assets.freshness import needs_refresh, needs_summarise
 from codesearch_assets.partitions import COMMIT_TAG, add_partitions
+from codesearch_assets.plan import Plan, make_plan
 from codesearch_assets.removal import remove
 from codesearch_assets.reporting import mendable
 from codesearch_assets.upkeep import is_expired
 from codesearch_resources.catalog import plan, read_catalog, write_catalog
 from codesearch_resources.coverage import switch_when_covered
-from codesearch_resources.dagster import configured
+from codesearch_resources.dagster import SummarizerResource, configured
 from codesearch_resources.data_dir import open_data_dir
 from codesearch_resources.embedders.base import Embedder
 from codesearch_resources.embedders.make import set_of, wanted_embedder
@@ -32,7 +33,8 @@ from codesearch_resources.settings import RepositorySettings, Settings
 from codesearch_resources.shipped import shipped
 from codesearch_resources.soundness import check_tables
 from codesearch_resources.store import Store
-from codesearch_resources.summarizers.base import Summarizer
+from codesearch_resources.summarizers.chain import make_chain
+from codesearch_resources.summarizers.order import Summarizer
 from codesearch_resources.upkeep import due
 
 REFUSED = (
@@ -82,15 +84,18 @@ def index(
     *,
     everything: bool = False,
     resources: Mapping[str, object] | None = None,
+    agrees: Callable[[Plan], bool] | None = None,
 ) -> list[Outcome]:
     """Bring repositories up to date: refresh all, then summarise all, then upkeep if it is due.
 
     Only what is behind is run, unless `everything`. One repository's failure costs no other one.
     `resources` replace the configured ones by name, in the runs and in the decision what to run.
+    `agrees` is asked about summaries beyond the limits of a run; where it says no, or is None, the
+    run keeps to the limits and leaves a remainder.
     Raises StoreError and DataDirError for what stands in the way of all.
     """
     with mendable(settings.data_dir):
-        return _index(settings, entries, everything, resources)
+        return _index(settings, entries, everything, resources, agrees)
 
 
 def _index(
@@ -98,6 +103,7 @@ def _index(
     entries: Sequence[RepositorySettings],
     everything: bool,
     resources: Mapping[str, object] | None,
+    agrees: Callable[[Plan], bool] | None,
 ) -> list[Outcome]:
     used = {**configured(str(settings.file)), **(resources or {})}
     embedder, summarizer = cast(Embedder, used["embedder"]), cast(Summarizer, used["summarizer"])
@@ -125,12 +131,35 @@ def _index(
             report("refresh", len(behind), len(behind))
         failed |= {outcome.repo for outcome in outcomes if outcome.error}
         ready = [entry.name for entry in entries if entry.name not in failed]
+        if agrees is not None and _agreed(settings, store, ready, used, agrees):
+            runner = Runner(settings, instance, used)
         outcomes += _summarise(runner, settings, store, embedder, summarizer, ready, everything)
         repos = [entry.name for entry in settings.repositories]
         switch_when_covered(settings.data_dir, configured_set.name, repos)
         if due(store) or is_expired(settings):
             outcomes.append(runner.run("upkeep"))
     return outcomes
+
+
+def _agreed(
+    settings: Settings,
+    store: Store,
+    ready: Sequence[str],
+    used: dict[str, object],
+    agrees: Callable[[Plan], bool],
+) -> bool:
+    """Whether a person agreed to summaries beyond the limits of a run: lifts them in `used`."""
+    configured_one = used["summarizer"]
+    if not isinstance(configured_one, SummarizerResource):
+        return False
+    entries = [settings.repository(name) for name in ready]
+    chain = make_chain(settings, beyond_limits=True)
+    with closing(Results(settings.data_dir)) as results, closing(chain):
+        found = make_plan(settings, store, results, chain, entries, time.time())
+    if not found.beyond or not agrees(found):
+        return False
+    used["summarizer"] = SummarizerResource(configuration=str(settings.file), beyond_limits=True)
+    return True
 
 
 def remove_now(settings: Settings, names: Sequence[str]) -> dict[str, int]:
@@ -169,15 +198,16 @@ def _summarise(
     everything: bool,
 ) -> list[Outcome]:
     """Slice after slice, each repository in turn, until nothing is left or nobody may go on."""
-    turn = [
-        name
-        for name in names
-        if store.repository_row(name).get("chunks_commit") is not None
-        and (everything or needs_summarise(store, name, embedder, summarizer))
-    ]
     outcomes: list[Outcome] = []
-    total = len(turn)
     with closing(Results(settings.data_dir)) as results:
+        results.breakers.let_try()  # whoever runs this has done what a provider waited for
+        turn = [
+            name
+            for name in names
+            if store.repository_row(name).get("chunks_commit") is not None
+            and (everything or needs_summarise(store, results, name, embedder, summarizer))
+        ]
+        total = len(turn)
         while turn:
             report("summarise", total - len(turn), total)
             outcomes += [runner.run("summarise", name) for name in turn]

@@ -7,7 +7,9 @@ remainder; what it is paid for is kept in results.db before it is shown anywhere
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +17,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from codesearch_assets import checks
+from codesearch_assets import checks, summary_list
 from codesearch_assets.chunks import NothingUpstream, chunks
 from codesearch_assets.partitions import repositories_partitions
 from codesearch_assets.reporting import (
@@ -24,26 +26,25 @@ from codesearch_assets.reporting import (
     data_version,
     exclusively,
 )
+from codesearch_assets.summary_list import Chunk
+from codesearch_assets.summary_progress import Progress, providers_table
 from codesearch_resources.dagster import StoreResource
 from codesearch_resources.embedders.base import Embedder
 from codesearch_resources.progress import report
 from codesearch_resources.results import Ended, Results
 from codesearch_resources.schemas import SUMMARIES
-from codesearch_resources.store import Change, Store, batched, count_by, of_repo
+from codesearch_resources.store import Change, Store, batched, of_repo
 from codesearch_resources.summarizers import extractive
-from codesearch_resources.summarizers.base import (
-    Piece,
-    Summarizer,
-    Summary,
-    accepted,
-    summary_key,
-)
-from codesearch_resources.text import digest, tokens
+from codesearch_resources.summarizers.base import Piece, Summary
+from codesearch_resources.summarizers.order import Order, Remainder, Summarizer, accepted
+from codesearch_resources.text import tokens
 
-SUMMARIES_VERSION = 1
+SUMMARIES_VERSION = 2
 BATCH = 2_000  # chunks projected at once
 # Paid summaries are kept one by one, and shown to search in batches of at most so many or so old.
 SHOWN_BATCH, SHOWN_AFTER = 50, 5.0  # seconds
+
+Say = Callable[[str], None]
 
 
 @dataclass
@@ -54,27 +55,9 @@ class SummariesResult:
     summarised: int = 0
     remainder: int = 0
     ended: Ended = "done"
+    why: Remainder = field(default_factory=Remainder)
     grades: dict[str, int] = field(default_factory=dict)
     change: Change = field(default_factory=Change)
-
-
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """What decides about a chunk's summary without reading its text."""
-
-    chunk_id: str
-    path: str
-    language: str
-    kind: str
-    content_hash: str
-
-    @property
-    def key(self) -> str:
-        return summary_key(self.content_hash)
-
-    @property
-    def digest(self) -> int:
-        return digest(self.language, self.kind, self.key)
 
 
 def refresh_summaries(
@@ -84,77 +67,50 @@ def refresh_summaries(
     summarizer: Summarizer,
     *,
     seconds: float = math.inf,
+    local_only: bool = True,
+    say: Say | None = None,
 ) -> SummariesResult:
     """Give every chunk of a repository the best summary that can be had within `seconds`.
 
-    What is known already is projected whatever the time. Raises NothingUpstream without chunks.
+    What is known already is projected whatever the time. `say` is given a line on how it goes now
+    and then. Raises NothingUpstream without chunks.
     """
-    deadline = time.monotonic() + seconds
+    result = SummariesResult()
+    order = Order(results, repo, local_only, time.monotonic() + seconds, result.why)
     if store.repository_row(repo).get("chunks_commit") is None:
         raise NothingUpstream(f"{repo} has no chunks yet: materialise chunks first")
-    wanted = _wanted(store, repo)
-    result = SummariesResult()
-    known = _known(store, repo)
+    wanted = summary_list.wanted(store, repo)
+    known = summary_list.known(store, repo)
     _project(store, results, repo, wanted, known, result)
     result.change += Change(
         deleted=store.delete("summaries", known.keys() - {chunk.chunk_id for chunk in wanted})
     )
-    _summarize_remainder(store, results, repo, wanted, summarizer, deadline, result)
-    result.grades = count_by(store.read("summaries", ["grade"], of_repo(repo)), "grade")
-    result.remainder = sum(
-        n for grade, n in result.grades.items() if not accepted(grade, summarizer)
-    )
+    _summarize_remainder(store, wanted, summarizer, order, result, say)
+    _count(store, repo, wanted, summarizer, result)
     return result
-
-
-def needs_summaries(store: Store, repo: str, summarizer: Summarizer) -> bool:
-    """Whether a chunk of the repository lacks an accepted summary that is still right."""
-    known = _known(store, repo)
-    for chunk in _wanted(store, repo):
-        row = known.pop(chunk.chunk_id, None)
-        if row is None or not _stands(row, chunk) or not accepted(row["grade"], summarizer):
-            return True
-    return bool(known)
-
-
-def _wanted(store: Store, repo: str) -> list[_Chunk]:
-    columns = ["chunk_id", "path", "language", "kind", "content_hash"]
-    return [_Chunk(**row) for row in store.read("chunks", columns, of_repo(repo)).to_pylist()]
-
-
-def _known(store: Store, repo: str) -> dict[str, dict[str, Any]]:
-    columns = ["chunk_id", "grade", "prompt_version", "digest"]
-    rows = store.read("summaries", columns, of_repo(repo)).to_pylist()
-    return {row["chunk_id"]: row for row in rows}
-
-
-def _stands(row: Mapping[str, Any], chunk: _Chunk) -> bool:
-    """Whether a stored row is what would be written now, short of calling a summarizer."""
-    free = row["grade"] != "model"
-    return row["digest"] == chunk.digest and not (
-        free and row["prompt_version"] != extractive.VERSION
-    )
 
 
 def _project(
     store: Store,
     results: Results,
     repo: str,
-    wanted: Sequence[_Chunk],
+    wanted: Sequence[Chunk],
     known: Mapping[str, Mapping[str, Any]],
     result: SummariesResult,
 ) -> None:
     """Write what needs no call: paid summaries, doc comments, stand-ins."""
     stand_in = extractive.Extractive()
+    replaced = results.replaced(chunk.key for chunk in wanted)
     standing = {
         chunk.chunk_id: known[chunk.chunk_id]["grade"]
         for chunk in wanted
-        if chunk.chunk_id in known and _stands(known[chunk.chunk_id], chunk)
+        if chunk.chunk_id in known and summary_list.stands(known[chunk.chunk_id], chunk, replaced)
     }
     better = results.find(chunk.key for chunk in wanted if standing.get(chunk.chunk_id) != "model")
     todo = [chunk for chunk in wanted if chunk.key in better or chunk.chunk_id not in standing]
+    todo = [chunk for chunk in todo if standing.get(chunk.chunk_id) != "model"]
     for batch in batched(todo, BATCH):
-        pieces = _pieces(store, [chunk for chunk in batch if chunk.key not in better])
+        pieces = summary_list.pieces(store, [c for c in batch if c.key not in better])
         written = [
             (chunk, better.get(chunk.key) or stand_in.extract(pieces[chunk.chunk_id]))
             for chunk in batch
@@ -166,66 +122,69 @@ def _project(
 
 def _summarize_remainder(
     store: Store,
-    results: Results,
-    repo: str,
-    wanted: Sequence[_Chunk],
+    wanted: Sequence[Chunk],
     summarizer: Summarizer,
-    deadline: float,
+    order: Order,
     result: SummariesResult,
+    say: Say | None,
 ) -> None:
     """Have the summarizer work off the chunks without an accepted summary, equal content once."""
-    grades = {chunk_id: row["grade"] for chunk_id, row in _known(store, repo).items()}
-    waiting: dict[str, list[_Chunk]] = {}
-    for chunk in wanted:
-        if not accepted(grades[chunk.chunk_id], summarizer):
-            waiting.setdefault(chunk.content_hash, []).append(chunk)
-    for batch in batched([same[0] for same in waiting.values()], BATCH):
-        pieces = list(_pieces(store, batch).values())
-        for written in _paid(summarizer, pieces, results, deadline):
+    grades = {i: row["grade"] for i, row in summary_list.known(store, order.repo).items()}
+    waiting = summary_list.waiting(order.results, summarizer, wanted, grades)
+    first = summary_list.in_order(store, [same[0] for same in waiting.values()])
+    progress = Progress(len(waiting), order.results, say)
+    for batch in batched(first, BATCH):
+        found = summary_list.pieces(store, batch)
+        pieces = [found[chunk.chunk_id] for chunk in batch]
+        for written in _shown(summarizer, pieces, order):
             rows = [(same, s) for piece, s in written for same in waiting[piece.content_hash]]
-            result.change += Change(written=store.upsert("summaries", _rows(repo, rows)))
+            result.change += Change(written=store.upsert("summaries", _rows(order.repo, rows)))
             result.summarised += len(written)
-            report("summaries", result.summarised, len(waiting))
-        if time.monotonic() >= deadline:
+            progress.tell(result.summarised, written[-1][1].provider)
+        if order.late:
             break
     if result.summarised < len(waiting):
-        result.ended = "time" if time.monotonic() >= deadline else "denied"
+        result.ended = "time" if order.late else "denied"
 
 
-def _paid(
-    summarizer: Summarizer, pieces: Sequence[Piece], results: Results, deadline: float
+def _shown(
+    summarizer: Summarizer, pieces: Sequence[Piece], order: Order
 ) -> Iterator[list[tuple[Piece, Summary]]]:
-    """What the summarizer writes until the deadline, kept as it comes, handed on in batches.
+    """What the summarizer writes, in batches worth a write of the table.
 
     A stand-in of the chain is dropped: the chunk has one already.
     """
     fresh: list[tuple[Piece, Summary]] = []
     shown = time.monotonic()
-    for piece, summary in summarizer.summarize(pieces):
-        if accepted(summary.grade, summarizer):
-            if summary.grade == "model":
-                results.keep({summary_key(piece.content_hash): summary})
-            fresh.append((piece, summary))
-        late = time.monotonic() >= deadline
-        if fresh and (late or len(fresh) == SHOWN_BATCH or time.monotonic() - shown > SHOWN_AFTER):
-            yield fresh
-            fresh, shown = [], time.monotonic()
-        if late:
-            return
+    with closing(summarizer.summarize(pieces, order)) as work:
+        for piece, summary in work:
+            if accepted(summary.grade, summarizer):
+                fresh.append((piece, summary))
+            full = len(fresh) == SHOWN_BATCH or time.monotonic() - shown > SHOWN_AFTER
+            if fresh and (full or order.late):
+                yield fresh
+                fresh, shown = [], time.monotonic()
     if fresh:
         yield fresh
 
 
-def _pieces(store: Store, wanted: Iterable[_Chunk]) -> dict[str, Piece]:
-    columns = [
-        "chunk_id", "content_hash", "language", "kind", "symbol", "header", "doc", "text"
-    ]  # fmt: skip
-    ids = [chunk.chunk_id for chunk in wanted]
-    rows = store.read_keys("chunks", columns, "chunk_id", ids).to_pylist()
-    return {row.pop("chunk_id"): Piece(**row) for row in rows}
+def _count(
+    store: Store,
+    repo: str,
+    wanted: Sequence[Chunk],
+    summarizer: Summarizer,
+    result: SummariesResult,
+) -> None:
+    """How the partition stands: chunks by grade, and those that wait for a better summary."""
+    rows = store.read("summaries", ["chunk_id", "grade"], of_repo(repo)).to_pylist()
+    grades = {row["chunk_id"]: row["grade"] for row in rows}
+    result.grades = dict(Counter(grades.values()))
+    result.remainder = sum(
+        not accepted(grades.get(chunk.chunk_id, ""), summarizer, chunk.marks) for chunk in wanted
+    )
 
 
-def _rows(repo: str, written: Sequence[tuple[_Chunk, Summary]]) -> pa.Table:
+def _rows(repo: str, written: Sequence[tuple[Chunk, Summary]]) -> pa.Table:
     now = datetime.now(UTC)
     rows = [
         {
@@ -280,28 +239,40 @@ def summaries(
     summarizer: dg.ResourceParam[Summarizer],
 ) -> Materialized:
     name, started = context.partition_key, time.monotonic()
-    with exclusively(store, name, "summarise"):
-        tables, results = store.open(embedder), store.results()
+    with exclusively(store, name, "summarise"), closing(store.results()) as results:
+        tables, settings = store.open(embedder), store.settings()
         try:
             results.begin_slice(name)
-            seconds = store.settings().nightly.slice_minutes * 60
-            result = refresh_summaries(tables, results, name, summarizer, seconds=seconds)
-            results.end_slice(name, result.ended)
+            result = refresh_summaries(
+                tables,
+                results,
+                name,
+                summarizer,
+                seconds=settings.nightly.slice_minutes * 60,
+                local_only=settings.repository(name).local_only,
+                say=context.log.info,
+            )
+            why = "; ".join(result.why.lines())
+            results.end_slice(name, result.ended, result.why.next_at, why)
         except NothingUpstream as missing:
             raise dg.Failure(str(missing), allow_retries=False) from None
-        finally:
-            results.close()
+        providers = providers_table(results)
+    if why:
+        context.log.warning(f"{result.remainder} chunks of {name} wait: {why}")
     total = sum(result.grades.values())
     return dg.MaterializeResult(
         data_version=data_version(tables, "summaries", name),
         check_results=_check(tables, summarizer),
         metadata={
             "summaries": total,
-            "by_grade": counts_table("grade", result.grades),
+            "by_grade": counts_table("grade", summaries=result.grades),
             "summarizer": summarizer.name,
             "summarised_now": result.summarised,
             "projected_now": result.projected,
             "remainder": result.remainder,
+            "remainder_why": why or "nothing stands in the way",
+            "next_slice_from": str(result.why.next_at or "any time"),
+            "providers": providers,
             "ended": result.ended,
             "coverage": round((total - result.remainder) / total, 4) if total else 1.0,
             "rows_written": result.change.written,

@@ -47,6 +47,12 @@ class Entry:
         return unsaid if self.usage.input is None else self.usage.input
 
     @property
+    def counted_cost(self) -> float | None:
+        """Dollars; None where no price is known."""
+        unsaid = 0.0 if self.status == "failed" else self.estimated_cost
+        return unsaid if self.cost is None else self.cost
+
+    @property
     def counted_output(self) -> int:
         unsaid = 0 if self.status == "failed" else self.estimated_output
         return unsaid if self.usage.output is None else self.usage.output

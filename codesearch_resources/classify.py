@@ -38,7 +38,9 @@ _WINDOW_TEXT = re.compile(
     r"|usage limit has been reached|quota window"
 )
 _SLOT_TEXT = re.compile(r"concurrent request slot|too many concurrent|concurrency limit")
-_PLAN_TEXT = re.compile(r"requires? a subscription|upgrade for access|not (?:on|in) your plan")
+_PLAN_TEXT = re.compile(
+    r"requires? a subscription|upgrade for access|not (?:on|in) your plan|cloud is disabled"
+)
 _MODEL_TEXT = re.compile(r"model .{0,80}(?:not found|does not exist|retired|deprecated)")
 _RUNNER_TEXT = re.compile(r"runner (?:process )?has|llama_decode|out of memory|cuda error")
 _ITEM_TEXT = re.compile(
@@ -113,7 +115,7 @@ def _number(error: Mapping[str, Any], key: str) -> float:
 
 def _trouble(status: int, said: _Said) -> Trouble:
     by_words = _by_words(said)
-    if by_words and status != 404:
+    if by_words:
         return by_words
     if status in (401, 407) or 300 <= status < 400:
         return "auth"
@@ -168,7 +170,7 @@ def _sentence(
         pull = " or pull it" if kind == "ollama" and not instead else ""
         return f"has no model {model}{told}: {hint}{pull}"
     if trouble == "model_plan":
-        return f"{model} is not on your plan{told}: choose another model"
+        return f"does not serve {model}{told}: choose another model"
     if trouble == "auth" and status in (401, 403, 407):
         off = _clock_off(headers, now)
         clock = (

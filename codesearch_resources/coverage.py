@@ -102,6 +102,16 @@ def drop_expired(data_dir: Path, grace: timedelta, now: datetime) -> list[str]:
     return dropped
 
 
+def stored_hashes(data_dir: Path, one: VectorSet) -> set[str]:
+    """The hashes of all texts that a set has rows of."""
+    store = store_of(data_dir, one)
+    made = set(store.names())
+    found: set[str] = set()
+    for name in {store.code_vectors, store.summary_vectors} & made:
+        found.update(store.read(name, ["text_hash"])["text_hash"].to_pylist())
+    return found
+
+
 def size(store: Store) -> int:
     """Bytes on disk of a set's two tables."""
     names = (store.code_vectors, store.summary_vectors)

@@ -4,7 +4,7 @@ Each names the configuration file it reads, so that an edit of that file needs n
 that the UI shows which one is in force. The classes behind them work without Dagster.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from codesearch_resources.results import Results
 from codesearch_resources.sets import follow
 from codesearch_resources.settings import RepositorySettings, Settings, find, load
 from codesearch_resources.store import Store
-from codesearch_resources.summarizers.base import Grade, Piece, Summarizer, Summary
-from codesearch_resources.summarizers.chain import make_chain
+from codesearch_resources.summarizers.base import Grade, Piece, Summary
+from codesearch_resources.summarizers.chain import Chain, make_chain
+from codesearch_resources.summarizers.order import Order
 
 NO_CONFIGURATION = (
     "There is no codesearch.yaml yet. Run `codesearch init` in the folder you start Dagster from, "
@@ -129,9 +130,15 @@ class EmbedderResource(FromConfiguration):
 class SummarizerResource(FromConfiguration):
     """The chain of summarizers: `summarizers` of codesearch.yaml. It is a Summarizer itself."""
 
+    beyond_limits: bool = Field(
+        default=False,
+        description="A person agreed to a run beyond limits.max_calls_per_run and "
+        "limits.max_spend_per_run.",
+    )
+
     @cached_property
-    def _chain(self) -> Summarizer:
-        return make_chain(self.settings().summarizers)
+    def _chain(self) -> Chain:
+        return make_chain(self.settings(), beyond_limits=self.beyond_limits)
 
     @property
     def name(self) -> str:
@@ -141,8 +148,13 @@ class SummarizerResource(FromConfiguration):
     def grade(self) -> Grade:
         return self._chain.grade
 
-    def summarize(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Summary]]:
-        return self._chain.summarize(pieces)
+    def summarize(
+        self, pieces: Sequence[Piece], order: Order
+    ) -> Generator[tuple[Piece, Summary], None, None]:
+        return self._chain.summarize(pieces, order)
+
+    def given_up(self, results: Results, keys: Sequence[str]) -> set[str]:
+        return self._chain.given_up(results, keys)
 
 
 def configured(configuration: str = "") -> dict[str, object]:

@@ -17,6 +17,7 @@ FORMAT = 1
 FORMAT_FILE = "format"
 OWNER_FILE = "configuration"
 LOCKS = "locks"
+RESULTS_FILE = "results.db"
 
 
 class DataDirError(Exception):

@@ -21,8 +21,13 @@ from codesearch_resources.calls import CallError
 # own: this machine. trusted: a machine of one's own on the network. cloud: anyone else's.
 Reach = Literal["own", "trusted", "cloud"]
 
-# Tailscale and carrier networks; not `is_private` by the standard, not the public internet either.
-_SHARED = ipaddress.ip_network("100.64.0.0/10")
+# Networks of one's own: what a trusted *name* may lead to. Not `is_private`, which takes in
+# networks set aside for examples and tests, wherever they are routed to.
+_HOME = tuple(
+    ipaddress.ip_network(network)
+    for network in """10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 100.64.0.0/10
+    fc00::/7 fe80::/10""".split()
+)
 
 
 class Place(Protocol):
@@ -73,10 +78,8 @@ class Gate:
             return "own"
         if parsed in self._addresses:
             return "trusted"
-        private = parsed.is_private or parsed.is_link_local or _is_shared(parsed)
-        if private and not parsed.is_unspecified and host.rstrip(".").lower() in self._names:
-            return "trusted"
-        return "cloud"
+        at_home = any(parsed in network for network in _HOME)
+        return "trusted" if at_home and host.rstrip(".").lower() in self._names else "cloud"
 
     def admit(self, host: str, address: str, local_only: bool) -> None:
         """Called where a socket is about to be used. Raises CallError("policy")."""
@@ -117,7 +120,3 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
     mapped = getattr(parsed, "ipv4_mapped", None)
     return mapped or parsed
-
-
-def _is_shared(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    return address.version == 4 and address in _SHARED

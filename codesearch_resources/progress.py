@@ -4,19 +4,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-Report = Callable[[str, int, int], None]
+Report = Callable[[str, int, int, str], None]
 
 
-def _silent(stage: str, done: int, total: int) -> None:
+def _silent(stage: str, done: int, total: int, note: str) -> None:
     """Nobody watches."""
 
 
 _report: ContextVar[Report] = ContextVar("codesearch_progress", default=_silent)
 
 
-def report(stage: str, done: int, total: int) -> None:
-    """Say that `done` of `total` items of a stage are through."""
-    _report.get()(stage, done, total)
+def report(stage: str, done: int, total: int, note: str = "") -> None:
+    """Say that `done` of `total` items of a stage are through; `note` is a word on how."""
+    _report.get()(stage, done, total, note)
 
 
 @contextmanager

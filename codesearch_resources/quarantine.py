@@ -54,7 +54,7 @@ class Quarantine:
         """How many texts each model is not to be asked for."""
         query = sa.select(_t.model, sa.func.count()).where(_t.given_up_at.is_not(None))
         with self._engine.connect() as connection:
-            return Counter(dict(connection.execute(query.group_by(_t.model)).tuples().all()))
+            return Counter({row[0]: row[1] for row in connection.execute(query.group_by(_t.model))})
 
     def forget(self, keys: Iterable[str]) -> None:
         """Give these texts another chance with every model."""

@@ -15,14 +15,14 @@ from sqlalchemy.dialects import sqlite
 
 from codesearch_resources import results_tables as tables
 from codesearch_resources.breakers import Breakers
-from codesearch_resources.data_dir import storage_trouble
+from codesearch_resources.data_dir import RESULTS_FILE, storage_trouble
 from codesearch_resources.kept_vectors import KeptVectors
 from codesearch_resources.ledger import Ledger, keep
 from codesearch_resources.quarantine import Quarantine
+from codesearch_resources.quota.kept import Kept
 from codesearch_resources.results_tables import SCHEMA_VERSION, batched_keys, present, writing
 from codesearch_resources.summarizers.base import Summary
 
-RESULTS_FILE = "results.db"
 # What no chunk has wanted for so long is dropped.
 UNREFERENCED = timedelta(days=90)
 
@@ -41,6 +41,7 @@ class Slice:
     served_at: datetime
     ended: Ended
     next_at: datetime
+    why: str = ""  # what stood in the way of the rest
 
     def may_follow(self, now: datetime) -> bool:
         return now >= self.next_at
@@ -62,6 +63,7 @@ class Results:
         self.breakers = Breakers(self._engine)
         self.quarantine = Quarantine(self._engine)
         self.vectors = KeptVectors(self._engine)
+        self.meters = Kept(self._engine)
 
     def close(self) -> None:
         """Release the database file; what this process has in flight counts in full."""
@@ -181,14 +183,28 @@ class Results:
         """Note that a slice of a repository begins: should it die, the next one waits."""
         self._note_slice(repo, "begun", present() + PAUSE)
 
-    def end_slice(self, repo: str, ended: Ended, next_at: datetime | None = None) -> None:
+    def end_slice(
+        self, repo: str, ended: Ended, next_at: datetime | None = None, why: str = ""
+    ) -> None:
         """Note how the slice ended. One that found no provider is followed when one opens
         (`next_at`, aware), or after a pause where that is not known."""
-        pause = PAUSE if ended == "denied" else timedelta(0)
-        self._note_slice(repo, ended, tables.stored(next_at) or present() + pause)
+        denied = tables.stored(next_at) or present() + PAUSE
+        self._note_slice(repo, ended, denied if ended == "denied" else present(), why)
 
-    def _note_slice(self, repo: str, ended: Ended, next_at: datetime) -> None:
-        row = {"repo": repo, "served_at": present(), "ended": ended, "next_at": next_at}
+    def let_follow(self) -> None:
+        """A person has let a provider go on: the next slices need not wait any more."""
+        denied = tables.slices.c.ended == "denied"
+        with self._writer.begin() as connection:
+            connection.execute(sa.update(tables.slices).where(denied).values(next_at=present()))
+
+    def _note_slice(self, repo: str, ended: Ended, next_at: datetime, why: str = "") -> None:
+        row = {
+            "repo": repo,
+            "served_at": present(),
+            "ended": ended,
+            "next_at": next_at,
+            "why": why,
+        }
         statement = sqlite.insert(tables.slices).values(row)
         statement = statement.on_conflict_do_update(index_elements=["repo"], set_=row)
         with self._writer.begin() as connection:
@@ -199,7 +215,10 @@ class Results:
         with self._engine.connect() as connection:
             return {
                 row.repo: Slice(
-                    row.served_at.replace(tzinfo=UTC), row.ended, row.next_at.replace(tzinfo=UTC)
+                    row.served_at.replace(tzinfo=UTC),
+                    row.ended,
+                    row.next_at.replace(tzinfo=UTC),
+                    row.why,
                 )
                 for row in connection.execute(sa.select(tables.slices))
             }

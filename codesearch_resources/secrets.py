@@ -29,7 +29,8 @@ RULES = (
     _rule(
         "private-key",
         "-----begin",
-        r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\\n|\s|\"|')*[A-Za-z0-9+/]{16}",
+        r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
+        r"(?:\\n|\s|\"|')*[A-Za-z0-9+/]{16}[^-]*",
     ),
     _rule("putty-key", "putty-user-key-file", r"PuTTY-User-Key-File-\d: "),
     _rule("age-key", "age-secret-key-", r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
@@ -175,7 +176,7 @@ def _random(value: str, least: float = _MIN_ENTROPY) -> bool:
     if least < _MIN_ENTROPY:  # people's own passwords stand in URLs
         return True
     digits, letters = sum(c.isdigit() for c in value), sum(c.isalpha() for c in value)
-    return digits >= 2 and letters >= 4 and not _is_words(value)
+    return digits >= 1 and letters >= 4 and not _is_words(value)
 
 
 def _is_words(value: str) -> bool:

@@ -36,6 +36,8 @@ from codesearch_resources.settings_embedders import (
     EmbeddedSettings,
     EmbedderSettings,
 )
+from codesearch_resources.settings_limits import Limits
+from codesearch_resources.settings_meters import READINGS_BY_KIND, MeterSettings
 from codesearch_resources.settings_problems import (
     away_problems,
     cross_problems,
@@ -122,6 +124,8 @@ class Settings(Model):
     missing_discover: tuple[str, ...]
     embedder: EmbedderSettings
     summarizers: tuple[SummarizerSettings, ...]
+    limits: Limits
+    meters: tuple[MeterSettings, ...]
     nightly: Nightly
     trusted_hosts: tuple[str, ...]
     grace_days: int
@@ -163,6 +167,8 @@ class _File(Section):
     summarizers: Annotated[list[SummarizerSettings], AfterValidator(rules.chain)] = [
         ExtractiveSettings(name="extractive", kind="extractive")
     ]
+    limits: Limits = Limits()
+    meters: list[MeterSettings] = []
     trusted_hosts: list[Annotated[Text, AfterValidator(rules.host)]] = []
     grace_days: Annotated[int, Field(ge=0)] = 7
     keep_runs_days: Annotated[int, Field(ge=1)] = 30
@@ -172,6 +178,8 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "defaults": _Defaults,
     "repositories": _Entry,
     "nightly": Nightly,
+    "limits": Limits,
+    "meters": MeterSettings,
 }
 
 
@@ -185,6 +193,8 @@ def _known_keys(section: Location, kind: str | None) -> list[str]:
     if section[0] == "summarizers":
         model: type[BaseModel] = MODELS_BY_KIND[kind or "extractive"]
         return list(Price.model_fields if section[-1] == "price" else model.model_fields)
+    if section[0] == "meters" and "readings" in section:
+        return list(READINGS_BY_KIND[kind or "file"].model_fields)
     return list(_SECTIONS[str(section[0])].model_fields)
 
 
@@ -249,6 +259,8 @@ def interpret(document: Document, *, absent_ok: bool = False) -> Settings:
         missing_discover=tuple(missing),
         embedder=content.embedder,
         summarizers=tuple(content.summarizers),
+        limits=content.limits,
+        meters=tuple(content.meters),
         nightly=content.nightly,
         trusted_hosts=tuple(content.trusted_hosts),
         grace_days=content.grace_days,

@@ -26,6 +26,7 @@ class EmbeddedSettings(Section):
     """Inside this program: no server, no key, no download."""
 
     kind: Literal["embedded"]
+    model: Literal["wordllama", "codewords"] = "wordllama"
 
 
 class _ServerSettings(Section):
@@ -45,8 +46,13 @@ class _ServerSettings(Section):
     document_prefix: str | None = None
     # The environment variable that holds the key, never the key itself.
     api_key_env: EnvName | None = None
+    # Texts stay on this machine and `trusted_hosts`, whatever else may leave it.
+    local_only: bool = True
     meter: Slug | None = None
     price: Price | None = None
+    # As for a link of the chain: may it draw on a subscription, and be asked without a price?
+    allow_subscription: bool = False
+    price_unknown_ok: bool = False
 
     @property
     def prefixes(self) -> tuple[str, str]:

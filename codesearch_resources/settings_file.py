@@ -32,51 +32,6 @@ T = TypeVar("T")
 
 _LIST = "repositories"
 
-_STARTER = """\
-# Settings of codesearch. Paths: ~ is the home folder, others start at this file's folder.
-# Edits count from the next run on; nothing has to be restarted.
-
-data_dir: ./data                  # the index, and the summaries that were paid for
-dagster_home: ./dagster_home      # the history of runs; must not be the same folder
-
-defaults:                         # for every repository; an entry below overrides them
-  local_only: true                # nothing of it leaves this machine
-  include: []                     # only these files; patterns as in .gitignore; empty: all
-  exclude: []                     # not these, such as third_party/**
-
-# Every git repository that a pattern matches, and those to come:
-# discover:
-#   - ~/src/*
-#   - "!~/src/attic"              # but not this one
-
-repositories:
-  # - name: api                   # a-z, 0-9, _ and -; without it: the folder's name
-  #   path: ~/src/api             # or url: https://example.com/team/api.git
-  #   branch: main                # without it: what the repository has checked out
-  #   root: src                   # only this folder of it
-{entries}
-nightly:                          # when the night's run begins, once it is switched on
-  cron: "0 3 * * *"               # minute, hour, day, month, day of the week
-  timezone: UTC                   # such as Europe/Berlin
-
-embedder: {{kind: embedded}}        # needs no server, no key and no download
-
-summarizers:                      # the chain, in order
-  - {{name: extractive, kind: extractive}}
-
-trusted_hosts: []                 # machines of your own on the network
-"""
-
-
-def starter(repositories: Sequence[Path]) -> str:
-    """The text of a first settings file, every key with a comment, that lists these folders."""
-    paths = [Path(os.path.abspath(path)) for path in repositories]
-    entries = [
-        {"name": name, "path": _written(path)} for path, name in unique_slugs(paths, ()).items()
-    ]
-    blocks = [yaml_list.block(entry, 2, 4) + "\n" for entry in entries]
-    return _STARTER.format(entries="".join(blocks))
-
 
 def add_repository(
     file: Path,
@@ -97,7 +52,7 @@ def add_repository(
     given = {"path": path, "url": url, "name": name, "branch": branch, "root": root}
     wanted = {key: value for key, value in given.items() if value is not None}
     if path:
-        wanted["path"] = _written(Path(os.path.abspath(os.path.expanduser(path))))
+        wanted["path"] = written_path(Path(os.path.abspath(os.path.expanduser(path))))
     for key, value in wanted.items():
         if not rules.is_text(value):
             message = "must not be empty, and must be UTF-8 without control characters"
@@ -186,7 +141,7 @@ def _must_be_listed(document: Document, name: str, present: Sequence[str | None]
         raise UnknownRepository(name, listed) from None
     message = (
         f"finds {name}, which is not listed and cannot be removed from the list: change the "
-        f'pattern, or add "!{_written(Path(str(found.path)))}" to it'
+        f'pattern, or add "!{written_path(Path(str(found.path)))}" to it'
     )
     raise SettingsError([document.problem(("discover",), message)])
 
@@ -226,7 +181,7 @@ def _edited(
     return text
 
 
-def _written(path: Path) -> str:
+def written_path(path: Path) -> str:
     """An absolute path as it is put into the file: from ~ on below the home folder."""
     home = Path(os.path.expanduser("~"))
     if path != home and home != Path("/") and path.is_relative_to(home):

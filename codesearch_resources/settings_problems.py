@@ -35,7 +35,10 @@ def cross_problems(document: Document, data: Mapping[str, Any], folder: Path) ->
     problems = [
         *_same_names(document, data, "repositories"),
         *_same_names(document, data, "summarizers"),
+        *_same_names(document, data, "meters"),
+        *_unknown_meters(document, data),
         *_same_folders(document, data, folder),
+        *_keys_in_the_clear(document, data),
     ]
     for index, entry in enumerate(entries_of(data, "repositories")):
         if isinstance(entry, dict):
@@ -54,7 +57,11 @@ def away_problems(
 ) -> list[Problem]:
     """A repository that stays on this machine, and an embedder that is not on it. What an address
     turns out to be is checked again for each call."""
-    if local_only is None or isinstance(embedder, EmbeddedSettings):
+    if isinstance(embedder, EmbeddedSettings):
+        return []
+    if embedder.local_only:
+        local_only = ("embedder", "local_only")
+    if local_only is None:
         return []
     host = (urlsplit(embedder.url).hostname or "").rstrip(".")
     tag = embedder.model.rpartition(":")[2]
@@ -63,14 +70,14 @@ def away_problems(
     if not passes_on and (host in trusted or rules.is_own_host(host)):
         return []
     key = "model" if passes_on else "url"
-    where = (
-        f"{embedder.model} runs in Ollama's cloud" if passes_on else f"{host} is not this machine"
-    )
-    said = f"local_only is set (line {document.line(local_only)})"
+    where = f"{host} is not this machine"
+    if passes_on:
+        where = f"{embedder.model} runs in Ollama's cloud"
+    key_of, line = ".".join(map(str, local_only)), document.line(local_only)
     message = (
-        f"{where}, and {said}: all code would be sent there to be embedded. Choose an embedder on "
-        "this machine, add the host to trusted_hosts if it is yours, or set local_only: false for "
-        "every repository"
+        f"{where}, and {key_of} is true{f' (line {line})' if line else ''}: code would be sent "
+        "there to be embedded. Choose an embedder on this machine, add the host to trusted_hosts "
+        "if it is yours, or set local_only: false for the embedder and for every repository"
     )
     return [document.problem(("embedder", key), message)]
 
@@ -86,6 +93,43 @@ def _same_names(document: Document, data: Mapping[str, Any], key: str) -> list[P
         elif name:
             first[name] = document.line(place)
     return problems
+
+
+def _keys_in_the_clear(document: Document, data: Mapping[str, Any]) -> list[Problem]:
+    """An API key goes over plain http to one's own machines only."""
+    own = {"localhost", "127.0.0.1", "::1", *map(str, entries_of(data, "trusted_hosts"))}
+    problems = []
+    for index, entry in enumerate(entries_of(data, "summarizers")):
+        if not isinstance(entry, dict) or not entry.get("api_key_env"):
+            continue
+        url = entry.get("url")
+        if isinstance(url, str) and url.startswith("http://") and _host(url) not in own:
+            message = "would send the key in the clear: use https, or add the host to trusted_hosts"
+            problems.append(document.problem(("summarizers", index, "url"), message))
+    return problems
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+def _unknown_meters(document: Document, data: Mapping[str, Any]) -> list[Problem]:
+    """A meter that is misspelt would guard nothing."""
+    known = {own_name(entry) for entry in entries_of(data, "meters")}
+    return [
+        document.problem(
+            ("summarizers", index, "meter"),
+            f"there is no meter of that name: add one named {entry['meter']} to `meters`",
+        )
+        for index, entry in enumerate(entries_of(data, "summarizers"))
+        if isinstance(entry, dict)
+        and isinstance(entry.get("meter"), str)
+        and rules.is_text(entry["meter"])
+        and entry["meter"] not in known
+    ]
 
 
 def _same_folders(document: Document, data: Mapping[str, Any], folder: Path) -> list[Problem]:
@@ -116,7 +160,7 @@ def field_problems(
     """
     errors = failure.errors(include_url=False, include_input=False)
     # Of a kind that does not exist (yet) the other keys are not wrong, they are not known.
-    strange = {error["loc"][:-1] for error in errors if error["type"] == "literal_error"}
+    strange = {error["loc"][:-1] for error in errors if _is_kind(error)}
     problems = []
     for error in errors:
         place, kind = _in_the_file(error["loc"])
@@ -131,12 +175,13 @@ def field_problems(
 
 
 def _in_the_file(location: Location) -> tuple[Location, str | None]:
-    """A location as pydantic gives it without the kind it puts behind `summarizers[i]`
-    and `embedder`."""
+    """A location as pydantic gives it without the kind it puts behind each of a union."""
     if location[:1] == ("summarizers",) and len(location) > 2:
         return (*location[:2], *location[3:]), str(location[2])
     if location[:1] == ("embedder",) and len(location) > 1:
         return (*location[:1], *location[2:]), str(location[1])
+    if location[:1] == ("meters",) and location[2:3] == ("readings",) and len(location) > 4:
+        return (*location[:4], *location[5:]), str(location[4])
     return location, None
 
 
@@ -159,11 +204,16 @@ _TYPES = {
 }
 
 
+def _is_kind(error: ErrorDetails) -> bool:
+    return error["type"] == "literal_error" and error["loc"][-1] == "kind"
+
+
 def _message(error: ErrorDetails) -> str:
     if error["type"] == "value_error":
         return scrub(str(error["ctx"]["error"]))  # a URL may stand where it does not belong
     if error["type"] == "literal_error":
-        return f"there is no such kind; there is {error['ctx']['expected']}"
+        begin = "there is no such kind; there is" if _is_kind(error) else "must be"
+        return f"{begin} {error['ctx']['expected']}"
     if error["type"] == "union_tag_invalid":
         return f"there is no such kind; there is {error['ctx']['expected_tags']}"
     return _TYPES.get(error["type"], error["msg"])

@@ -38,6 +38,8 @@ class _ModelSettings(Section):
     model: Text
     # Calls in flight at once, at most.
     workers: Annotated[int, Field(ge=1, le=64)] = 3
+    # Calls that the provider is known to work on at once; without it that is found out.
+    slots: Annotated[int, Field(ge=1, le=64)] | None = None
     # From sending until the whole answer is there; Ollama may load a model first.
     timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
     # The environment variable that holds the key, never the key itself.
@@ -47,6 +49,8 @@ class _ModelSettings(Section):
     # Whether batch work may draw on a subscription that a person works with.
     allow_subscription: bool = False
     price: Price | None = None
+    # Agreed: what it costs is unknown, and may be used under a budget all the same.
+    price_unknown_ok: bool = False
     # What the model may think beside its answer, on top of the output cap.
     thinking_tokens: Annotated[int, Field(ge=0, le=32768)] = 0
 

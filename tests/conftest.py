@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from connect_guard import guarded
 
 from codesearch.search import Index
 from codesearch_assets.runs import Outcome, index
@@ -94,6 +95,13 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.delenv("CODESEARCH_CONFIG", raising=False)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-config"))
+
+
+@pytest.fixture
+def connect_guard() -> Iterator[list[str]]:
+    """Every connect beyond this machine fails, and fails the test."""
+    with guarded() as seen:
+        yield seen
 
 
 @pytest.fixture

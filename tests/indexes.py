@@ -1,6 +1,7 @@
 """What tests ask of an index: its rows, its tables' versions, its assets without Dagster."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,13 @@ from codesearch_resources.embedders.embedded import EmbeddedEmbedder
 from codesearch_resources.repositories import Repository
 from codesearch_resources.results import Results
 from codesearch_resources.settings import RepositorySettings
+from codesearch_resources.settings_summarizers import ExtractiveSettings
 from codesearch_resources.store import Store, of_repo
-from codesearch_resources.summarizers.base import Grade, Piece, Summarizer, Summary
-from codesearch_resources.summarizers.extractive import Extractive
+from codesearch_resources.summarizers.base import Grade, Piece, Summary, summary_key
+from codesearch_resources.summarizers.chain import Chain
+from codesearch_resources.summarizers.order import Order, Summarizer
 
+EXTRACTIVE = ExtractiveSettings(name="extractive", kind="extractive")
 TIMES = ("created_at", "indexed_at")
 LAYERS = ("chunks", "summaries")  # and the two vector tables, which are named by the embedder
 # Long enough that each definition is a chunk of its own.
@@ -72,6 +76,18 @@ def moved(before: dict[str, int], after: dict[str, int]) -> set[str]:
     return {name for name in after if after[name] != before[name]}
 
 
+@contextmanager
+def unwritable(store: Store, table: str) -> Iterator[None]:
+    """A table that can be read and not written, by root neither."""
+    folder = store.folder / f"{table}.lance" / "_transactions"
+    aside = folder.with_name("aside")
+    folder.rename(aside)
+    folder.touch()
+    yield
+    folder.unlink()
+    aside.rename(folder)
+
+
 @dataclass
 class CountingEmbedder:
     """The embedded embedder, remembering what it was given."""
@@ -101,13 +117,22 @@ class FakeModel:
     most: int | None = None
     asked: list[Piece] = field(default_factory=list)
 
-    def summarize(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Summary]]:
+    def given_up(self, results: Results, keys: Sequence[str]) -> set[str]:
+        return set()
+
+    def summarize(
+        self, pieces: Sequence[Piece], order: Order
+    ) -> Generator[tuple[Piece, Summary], None, None]:
         for piece in pieces:
             if self.most is not None and len(self.asked) >= self.most:
                 return
             self.asked.append(piece)
             text = f"It is {piece.symbol or piece.kind}, number {len(self.asked)}."
-            yield piece, Summary(text, "model", self.name, "fake-1", "prompt-1")
+            summary = Summary(text, "model", self.name, "fake-1", "prompt-1")
+            order.results.keep({summary_key(piece.content_hash): summary})
+            yield piece, summary
+            if order.late:
+                return
 
 
 class CutHere:
@@ -140,7 +165,7 @@ class Line:
         self.store = Store(folder, self.embedder.id, self.embedder.dimensions)
         self.store.create()
         self.results = Results(folder)
-        self.summarizer: Summarizer = summarizer or Extractive()
+        self.summarizer: Summarizer = summarizer or Chain([EXTRACTIVE])
         self.entry = RepositorySettings(name=name or tree.path.name, path=tree.path)
         self.repository = Repository(name=self.entry.name, path=tree.path)
 

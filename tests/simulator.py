@@ -11,22 +11,32 @@ show,tags,version,ps}, /v1/{chat/completions,responses,embeddings,models}. Only 
 would answer are logged, wait, take a slot and meet faults; `asked` counts the others by path.
 """
 
-import hashlib
 import json
-import math
 import random
-import re
 import socket
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
+
+from provider_faults import REFUSALS, Fault, fault, openai_error
+from provider_formats import (
+    Call,
+    answered,
+    embedded,
+    prompt_of,
+    sentence,
+    stream_type,
+    streamed,
+    tokens,
+)
+
+__all__ = ["Call", "Fault", "Simulator", "fault", "sentence", "tokens"]
 
 MODEL_PATHS = (
     "/api/chat",
@@ -36,216 +46,6 @@ MODEL_PATHS = (
     "/v1/responses",
     "/v1/embeddings",
 )
-
-
-def tokens(text: str) -> int:
-    """What the simulator takes for tokens: words in pieces of six letters, and signs."""
-    return sum(1 + (len(word) - 1) // 6 for word in re.findall(r"\w+|[^\w\s]", text))
-
-
-@dataclass
-class Call:
-    """One call for a model as the server saw it."""
-
-    path: str
-    body: dict[str, Any]
-    headers: dict[str, str]
-    began: float  # monotonic seconds
-    in_flight: int  # itself included
-    prompt: str = ""
-    ended: float | None = None
-    status: int | None = None  # None: no status line was sent
-    fault: str | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
-    text: str = ""
-
-    @property
-    def model(self) -> str:
-        return str(self.body.get("model", ""))
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What one call meets instead of an answer; made by `fault`."""
-
-    kind: str
-    status: int = 200
-    body: Any = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    # Takes the answer that would have been given and returns the one that is.
-    change: Callable[[dict[str, Any]], Any] | None = None
-    seconds: float = 0.0
-
-
-def _openai(kind: str | None, code: str | None, message: str) -> dict[str, Any]:
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
-
-
-_SESSION = "you (someone) have reached your session usage limit, upgrade for more (ref: 1)"
-_SLOT = "timed out waiting for a concurrent request slot"
-_PLAN = "this model requires a subscription, upgrade for access: https://ollama.com/up (ref: 2)"
-_LOGIN = "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Sign in</body></html>"
-# kind: (status, body as Ollama gives it, body as OpenAI does)
-_REFUSALS: dict[str, tuple[int, Any, Any]] = {
-    "quota_window": (429, {"error": _SESSION}, None),
-    "quota_money": (
-        402,
-        {"error": "payment required"},
-        _openai("insufficient_quota", "credit_balance_exhausted", "You exceeded your quota"),
-    ),
-    "rate": (
-        429,
-        {"error": _SLOT},
-        _openai("requests", "rate_limit_exceeded", "Rate limit reached"),
-    ),
-    "overload": (
-        503,
-        {"error": "Server overloaded, please retry shortly (ref: 3)"},
-        _openai("server_error", "server_is_overloaded", "The server is overloaded"),
-    ),
-    "busy": (
-        503,
-        {"error": "server busy, please try again.  maximum pending requests exceeded"},
-        _openai("server_error", "slow_down", "Slow down"),
-    ),
-    "crash": (
-        500,
-        {"error": "model runner has unexpectedly stopped"},
-        _openai("internal_server_error", None, "llama_decode returned -1"),
-    ),
-    "bad_gateway": (502, {"error": "dial tcp: lookup ollama.com: no such host"}, _LOGIN),
-    "auth": (
-        401,
-        {"error": "unauthorized", "signin_url": "https://ollama.com/connect?name=me&key=secret"},
-        _openai(None, "invalid_api_key", "Incorrect API key provided: sk-abc***xyz"),
-    ),
-    "model_gone": (
-        404,
-        {"error": "model 'gone' not found"},
-        _openai("invalid_request_error", "model_not_found", "The model `gone` does not exist"),
-    ),
-    "model_plan": (
-        403,
-        {"error": _PLAN},
-        _openai("invalid_request_error", "model_not_available", "Not on your plan"),
-    ),
-    "too_long": (
-        400,
-        {"error": "the prompt is longer than the context length currently available to the model"},
-        _openai("invalid_request_error", "context_length_exceeded", "maximum context length"),
-    ),
-}
-
-
-def fault(
-    kind: str,
-    *,
-    status: int | None = None,
-    body: Any = None,
-    retry_after: float | None = None,
-    resets_in: float | None = None,
-    seconds: float = 60.0,
-    text: str = "",
-    to: str = "http://127.0.0.2:9/",
-    counts: Any = None,
-) -> Fault:
-    """A fault by its name.
-
-    Refusals: quota_window (`resets_in` seconds: the reset time that OpenAI's body gives),
-    quota_money, rate, overload, busy, crash, bad_gateway, auth, model_gone, model_plan, too_long,
-    each with `retry_after` seconds when given, and another `status` or `body` when given.
-    The wire: hang (`seconds`, then closed), close (at once), cut (the connection in mid-answer),
-    never_closes (`seconds`), trickle (a byte each 0.2 s), redirect (`to`).
-    Bodies under status 200: html, cut_json, garbage, streaming, two_answers, huge (50 MB), empty,
-    not_done, load, length, truncated, counts (the token counts are `counts`, absent when None),
-    no_usage, text (`text` is the model's words), remote (a local answer that names a remote host).
-    """
-    headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
-    if kind in _REFUSALS:
-        usual = _REFUSALS[kind][0]
-        if kind == "quota_window" and resets_in is not None and body is None:
-            body = {
-                "error": {
-                    "type": "usage_limit_reached",
-                    "message": "The usage limit has been reached",
-                    "resets_at": math.ceil(time.time() + resets_in),
-                }
-            }
-        return Fault(kind, usual if status is None else status, body, headers)
-    if kind == "redirect":
-        return Fault(kind, 307, "", {"Location": to})
-    changes: dict[str, Callable[[dict[str, Any]], Any]] = {
-        "text": lambda answer: _with_text(answer, text),
-        "empty": lambda answer: _with_text(answer, ""),
-        "garbage": lambda answer: "\x00\xff not an answer",
-        "html": lambda answer: _LOGIN,
-        "cut_json": lambda answer: json.dumps(answer)[:-20],
-        "two_answers": lambda answer: json.dumps(answer) + json.dumps(answer),
-        "not_done": _not_done,
-        "load": lambda answer: {**_with_text(answer, ""), "done_reason": "load"},
-        "length": lambda answer: _cut(answer, text or "It adds two numbers. Then the second"),
-        "truncated": lambda answer: {**answer, "prompt_eval_count": 40},
-        "counts": lambda answer: _with_counts(answer, counts),
-        "no_usage": lambda answer: _with_counts(answer, None),
-        "remote": lambda answer: {**answer, "remote_host": "https://ollama.com:443"},
-    }
-    wire = ("hang", "close", "cut", "never_closes", "trickle", "streaming", "huge")
-    if kind not in changes and kind not in wire:
-        raise ValueError(f"no such fault: {kind}")
-    return Fault(kind, status or 200, body, headers, changes.get(kind), seconds)
-
-
-def _with_text(answer: dict[str, Any], text: str) -> dict[str, Any]:
-    changed = json.loads(json.dumps(answer))
-    if "message" in changed:
-        changed["message"]["content"] = text
-    elif "response" in changed:
-        changed["response"] = text
-    elif "choices" in changed:
-        changed["choices"][0]["message"]["content"] = text
-    elif "output" in changed:
-        changed["output"][-1]["content"][0]["text"] = text
-    return dict(changed)
-
-
-def _cut(answer: dict[str, Any], text: str) -> dict[str, Any]:
-    changed = _with_text(answer, text)
-    if "done_reason" in changed:
-        changed["done_reason"] = "length"
-    elif "choices" in changed:
-        changed["choices"][0]["finish_reason"] = "length"
-    else:
-        changed |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
-    return changed
-
-
-def _not_done(answer: dict[str, Any]) -> dict[str, Any]:
-    gone = ("done_reason", "prompt_eval_count", "eval_count")
-    return {k: v for k, v in answer.items() if k not in gone} | {"done": False}
-
-
-def _with_counts(answer: dict[str, Any], counts: Any) -> dict[str, Any]:
-    changed = dict(answer)
-    for key in ("prompt_eval_count", "eval_count"):
-        if key in changed:
-            del changed[key]
-            if counts is not None:
-                changed[key] = counts
-    if "usage" in changed:
-        if counts is None:
-            del changed["usage"]
-        else:
-            changed["usage"] = dict.fromkeys(changed["usage"], counts)
-    return changed
-
-
-def sentence(prompt: str) -> str:
-    """A summary that names the longest identifier of the prompt: the same for the same prompt."""
-    names = re.findall(r"[A-Za-z_]{3,}", prompt.rpartition("\n\n")[2] or prompt) or ["nothing"]
-    longest = max(names, key=len)
-    number = int(hashlib.sha256(prompt.encode()).hexdigest()[:6], 16)
-    return f"Works out {longest} from what it is given and returns it as variant {number}."
 
 
 Latency = float | Callable[[random.Random], float]
@@ -343,7 +143,7 @@ class Simulator:
         with self._changed:
             self._in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self._in_flight)
-            call = Call(path, body, headers, time.monotonic(), self._in_flight, _prompt_of(body))
+            call = Call(path, body, headers, time.monotonic(), self._in_flight, prompt_of(body))
             self.calls.append(call)
             return call
 
@@ -393,108 +193,13 @@ class Simulator:
         """The answer of a healthy server, its tokens noted on the call."""
         call.input_tokens = tokens(call.prompt) + 10
         if call.path.endswith(("embed", "embeddings")):
-            return _embedded(call, self.dimensions)
+            return embedded(call, self.dimensions)
         call.text = self.reply(call.prompt)
         call.output_tokens = tokens(call.text)
-        made = {
-            "/api/chat": _ollama,
-            "/api/generate": _ollama,
-            "/v1/chat/completions": _chat,
-            "/v1/responses": _responses,
-        }[call.path](call)
+        made = answered(call)
         if call.model in self.remote:
             made |= {"remote_model": call.model, "remote_host": "https://ollama.com:443"}
         return made
-
-
-def _prompt_of(body: dict[str, Any]) -> str:
-    parts = [body.get("system"), body.get("instructions"), body.get("prompt")]
-    messages = body.get("messages") or []
-    if isinstance(messages, list):
-        parts += [m.get("content") for m in messages if isinstance(m, dict)]
-    given = body.get("input")
-    items = given if isinstance(given, list) else [given]
-    parts += [item.get("content") if isinstance(item, dict) else item for item in items]
-    return "\n".join(part for part in parts if isinstance(part, str))
-
-
-def _ollama(call: Call) -> dict[str, Any]:
-    words: dict[str, Any] = {"response": call.text, "context": [1, 4093]}
-    if call.path == "/api/chat":
-        words = {"message": {"role": "assistant", "content": call.text}}
-    return {
-        "model": call.model,
-        "created_at": "2026-11-22T08:45:21.226191679Z",
-        **words,
-        "done_reason": "stop",
-        "done": True,
-        "total_duration": 2912943495,
-        "load_duration": 311683532,
-        "prompt_eval_count": call.input_tokens,
-        "prompt_eval_duration": 1292730804,
-        "eval_count": call.output_tokens,
-        "eval_duration": 1305307343,
-    }
-
-
-def _chat(call: Call) -> dict[str, Any]:
-    message = {"content": call.text, "role": "assistant"}
-    return {
-        "id": "chatcmpl-4809db25",
-        "object": "chat.completion",
-        "created": 1795338406,
-        "model": call.model,
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
-        "usage": {
-            "prompt_tokens": call.input_tokens,
-            "completion_tokens": call.output_tokens,
-            "total_tokens": call.input_tokens + call.output_tokens,
-        },
-    }
-
-
-def _responses(call: Call) -> dict[str, Any]:
-    content = [{"type": "output_text", "text": call.text, "annotations": []}]
-    return {
-        "id": "resp_4809db25",
-        "object": "response",
-        "created_at": 1795338406,
-        "status": "completed",
-        "model": call.model,
-        "output": [
-            {"type": "reasoning", "id": "rs_1", "summary": []},
-            {"type": "message", "status": "completed", "role": "assistant", "content": content},
-        ],
-        "usage": {
-            "input_tokens": call.input_tokens,
-            "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens": call.output_tokens,
-            "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": call.input_tokens + call.output_tokens,
-        },
-    }
-
-
-def _embedded(call: Call, dimensions: int) -> dict[str, Any]:
-    given = call.body.get("input")
-    texts = [given] if isinstance(given, str) else list(given or [])
-    width = call.body.get("dimensions") or dimensions
-    vectors = [_vector(text, width) for text in texts]
-    if call.path == "/api/embed":
-        counts = {"prompt_eval_count": call.input_tokens} if texts else {}
-        return {"model": call.model, "embeddings": vectors, "total_duration": 25677148, **counts}
-    rows = [
-        {"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)
-    ]
-    usage = {"prompt_tokens": call.input_tokens, "total_tokens": call.input_tokens}
-    return {"object": "list", "data": rows, "model": call.model, "usage": usage}
-
-
-def _vector(text: str, width: int) -> list[float]:
-    drawn = random.Random(hashlib.sha256(text.encode()).digest())
-    numbers = [drawn.gauss(0, 1) for _ in range(width)]
-    norm = math.sqrt(sum(number * number for number in numbers))
-    return [number / norm for number in numbers]
 
 
 class _Server(ThreadingHTTPServer):
@@ -556,13 +261,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self, simulator: Simulator, call: Call) -> None:
         met = simulator.next_fault(call)
         call.fault = met.kind if met else None
-        if met and met.kind in _REFUSALS:
+        if met and met.kind in REFUSALS:
             self._refuse(call, met.kind, met)
         elif not simulator.knows(call.model):
             quoted = f'model "{call.model}" not found, try pulling it first'
             local = call.path.startswith("/api/")
             self._reply(
-                call, 404, {"error": quoted} if local else _openai("api_error", None, quoted)
+                call, 404, {"error": quoted} if local else openai_error("api_error", None, quoted)
             )
         elif met and met.kind == "close":
             self._hang_up()
@@ -578,7 +283,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(call, met, answer)
 
     def _refuse(self, call: Call, kind: str, met: Fault) -> None:
-        _, ollama, openai = _REFUSALS[kind]
+        _, ollama, openai = REFUSALS[kind]
         usual = ollama if call.path.startswith("/api/") or openai is None else openai
         body = usual if met.body is None else met.body
         self._reply(call, met.status, body, met.headers)
@@ -597,7 +302,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif met.kind == "huge":
             self._huge(call, answer)
         elif met.kind == "streaming":
-            self._reply(call, 200, _streamed(call, answer), {"Content-Type": _stream_type(call)})
+            self._reply(call, 200, streamed(call, answer), {"Content-Type": stream_type(call)})
         else:
             self._reply(call, met.status, met.body, met.headers)
 
@@ -696,15 +401,3 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
-
-
-def _stream_type(call: Call) -> str:
-    return "application/x-ndjson" if call.path.startswith("/api/") else "text/event-stream"
-
-
-def _streamed(call: Call, answer: dict[str, Any]) -> str:
-    if call.path.startswith("/api/"):
-        first = {**_with_text(answer, "The"), "done": False}
-        return json.dumps(first) + "\n" + json.dumps(_with_text(answer, "")) + "\n"
-    delta = {"id": "chatcmpl-1", "choices": [{"index": 0, "delta": {"content": "The"}}]}
-    return f"data: {json.dumps(delta)}\n\ndata: [DONE]\n\n"

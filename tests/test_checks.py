@@ -8,14 +8,14 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
-from indexes import FakeModel
+from indexes import EXTRACTIVE, FakeModel
 from unattended import World, copied, make_template
 
 from codesearch_assets import checks
 from codesearch_assets import chunks as chunks_module
 from codesearch_resources.embedders.embedded import EmbeddedEmbedder
 from codesearch_resources.store import Store, of_repo
-from codesearch_resources.summarizers.extractive import Extractive
+from codesearch_resources.summarizers.chain import Chain
 
 WIDTH = EmbeddedEmbedder.dimensions
 
@@ -50,7 +50,7 @@ def all_checks(store: Store) -> dict[str, dg.AssetCheckResult]:
         unique,
         *embeddings._check_code_vectors(store),
         *embeddings._check_summary_vectors(store),
-        *summaries._check(store, Extractive()),
+        *summaries._check(store, Chain([EXTRACTIVE])),
     ]
     return {str(result.check_name): result for result in found}
 
@@ -110,11 +110,11 @@ def _table(store: Store, table: str, repo: str, **changed: Any) -> pa.Table:
     ("doctor", "names"),
     [
         (double_a_chunk, {"ids_unique": 2}),
-        (lose_a_code_vector, {"every_chunk_has_a_code_vector": 1}),
+        (lose_a_code_vector, {"code_vectors_complete": 1}),
         (leave_a_code_vector, {"no_orphan_code_vectors": 1}),
-        (leave_a_summary, {"no_orphan_summaries": 1, "every_summary_has_a_vector": 1}),
+        (leave_a_summary, {"no_orphan_summaries": 1, "summary_vectors_complete": 1}),
         (lose_a_summary, {"coverage": 1}),
-        (lose_a_summary_vector, {"every_summary_has_a_vector": 1}),
+        (lose_a_summary_vector, {"summary_vectors_complete": 1}),
     ],
 )
 def test_a_doctored_table_fails_its_check_and_names_the_repository(
@@ -175,7 +175,7 @@ def test_what_is_being_refreshed_is_behind_and_not_broken(world: World) -> None:
     lose_a_code_vector(store)
     assert failing(store) == {}
     store.update_repository("web", code_embeddings_commit="1" * 40)
-    assert list(failing(store)) == ["every_chunk_has_a_code_vector"]
+    assert list(failing(store)) == ["code_vectors_complete"]
 
 
 def test_the_remainder_is_a_warning(world: World) -> None:
@@ -187,9 +187,7 @@ def test_the_remainder_is_a_warning(world: World) -> None:
     assert result.severity is dg.AssetCheckSeverity.WARN
     assert result.description == "chunks wait for their summary: api (1), lib (1), web (1)"
     lose_a_code_vector(store)
-    assert all_checks(store)["every_chunk_has_a_code_vector"].severity is (
-        dg.AssetCheckSeverity.ERROR
-    )
+    assert all_checks(store)["code_vectors_complete"].severity is (dg.AssetCheckSeverity.ERROR)
 
 
 def test_a_good_run_of_another_repository_does_not_paint_it_green(
@@ -215,6 +213,6 @@ def test_a_good_run_of_another_repository_does_not_paint_it_green(
             if event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
                 evaluated = event.asset_check_evaluation_data
                 found[evaluated.check_name] = (evaluated.passed, evaluated.description)
-    assert found["every_chunk_has_a_code_vector"] == (False, "chunks without a vector: web (1)")
-    assert found["every_summary_has_a_vector"] == (False, "summaries wait for one: web (1)")
+    assert found["code_vectors_complete"] == (False, "chunks without a vector: web (1)")
+    assert found["summary_vectors_complete"] == (False, "summaries wait for one: web (1)")
     assert found["ids_unique"][0]

@@ -38,6 +38,7 @@ LOADED_BY_DAGSTER = {
         "dagster",
         "ledger",
         "quarantine",
+        "quota.kept",
         "results",
         "results_tables",
     )

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from codesearch_resources.calls import CallError, Estimate, Usage
+from codesearch_resources.data_dir import RESULTS_FILE
 from codesearch_resources.ledger import Known, Ledger, NoSlot, Reserved, Taken
-from codesearch_resources.results import RESULTS_FILE, Results
+from codesearch_resources.results import Results
 from codesearch_resources.summarizers.base import Summary
 
 CALL = Estimate("cloud", "some-model", "cloud", "summary", input=300, output=60)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from codesearch_resources.results import RESULTS_FILE, SCHEMA_VERSION, Results, ResultsError
+from codesearch_resources.data_dir import RESULTS_FILE
+from codesearch_resources.results import SCHEMA_VERSION, Results, ResultsError
 from codesearch_resources.summarizers.base import Summary
 
 

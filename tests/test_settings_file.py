@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codesearch_resources.settings import SettingsError, UnknownRepository, load
-from codesearch_resources.settings_file import add_repository, remove_repositories, starter
+from codesearch_resources.settings_file import add_repository, remove_repositories
+from codesearch_resources.starter import starter
 
 COMMENTED = """\
 # mine

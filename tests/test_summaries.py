@@ -1,22 +1,23 @@
 """summaries: every chunk has one at every moment, and nothing is paid for twice."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Workspace, WorkTree
-from indexes import CutHere, FakeModel, Line, moved, versions
+from indexes import EXTRACTIVE, CutHere, FakeModel, Line, moved, versions
 
 from codesearch_assets import chunks as chunks_module
 from codesearch_assets import summaries as summaries_module
 from codesearch_assets.chunks import NothingUpstream
 from codesearch_assets.runs import index
-from codesearch_assets.summaries import needs_summaries, refresh_summaries
+from codesearch_assets.summaries import refresh_summaries
+from codesearch_assets.summary_list import needs_summaries
 from codesearch_resources.store import of_repo
 from codesearch_resources.summarizers.base import Piece, Summary
 from codesearch_resources.summarizers.chain import Chain
-from codesearch_resources.summarizers.extractive import Extractive
+from codesearch_resources.summarizers.order import Order
 
 FILES = {
     f"{name}.py": f"def {name}(value):\n    return value + {n}\n"
@@ -62,20 +63,22 @@ def test_a_provider_that_stops_leaves_stand_ins_and_goes_on_where_it_stopped(
     result = summarise(line)
     assert (result.grades, result.remainder) == ({"model": 1, "stand_in": 3}, 3)
     assert all(text for (text,) in by_path(line, "summary").values())
-    assert needs_summaries(line.store, "api", fake)
+    assert needs_summaries(line.store, line.results, "api", fake)
     fake.most = None
     result = summarise(line)
     assert (result.grades, result.remainder, result.summarised) == ({"model": 4}, 0, 3)
     assert len({piece.content_hash for piece in fake.asked}) == len(fake.asked) == 4
-    assert not needs_summaries(line.store, "api", fake)
+    assert not needs_summaries(line.store, line.results, "api", fake)
 
 
-def test_a_summarizer_that_dies_loses_only_what_was_not_handed_over(
+def test_a_summarizer_that_dies_loses_nothing_that_it_was_paid_for(
     make_tree: Callable[..., WorkTree], tmp_path: Path
 ) -> None:
     class Dying(FakeModel):
-        def summarize(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Summary]]:
-            for answer in super().summarize(pieces):
+        def summarize(
+            self, pieces: Sequence[Piece], order: Order
+        ) -> Generator[tuple[Piece, Summary], None, None]:
+            for answer in super().summarize(pieces, order):
                 if len(self.asked) == 3:
                     raise ConnectionError
                 yield answer
@@ -86,7 +89,7 @@ def test_a_summarizer_that_dies_loses_only_what_was_not_handed_over(
         summarise(line)
     line.summarizer = fake = FakeModel()
     assert summarise(line).grades == {"model": 4}
-    assert len(fake.asked) == 2
+    assert len(fake.asked) == 1
 
 
 def test_what_was_paid_for_but_not_shown_yet_is_shown_by_the_next_run(
@@ -140,26 +143,15 @@ def test_a_better_chain_is_used_and_a_poorer_one_takes_nothing_away(
 ) -> None:
     line = Line(tmp_path / "d", make_tree("api", FILES))
     line.run()
-    assert not needs_summaries(line.store, "api", line.summarizer)
-    line.summarizer = Chain([fake := FakeModel(), Extractive()])
-    assert needs_summaries(line.store, "api", line.summarizer)
+    assert not needs_summaries(line.store, line.results, "api", line.summarizer)
+    line.summarizer = fake = FakeModel()
+    assert needs_summaries(line.store, line.results, "api", line.summarizer)
     assert summarise(line).grades == {"model": 4}
-    line.summarizer = Extractive()
+    line.summarizer = Chain([EXTRACTIVE])
     before = versions(line.store)
     assert summarise(line).grades == {"model": 4}
     assert moved(before, versions(line.store)) == set()
     assert len(fake.asked) == 4
-
-
-def test_a_chain_gives_each_link_what_the_ones_before_it_left(
-    make_tree: Callable[..., WorkTree], tmp_path: Path
-) -> None:
-    first, second = FakeModel("first", most=1), FakeModel("second")
-    line = Line(tmp_path / "d", make_tree("api", FILES), summarizer=Chain([first, second]))
-    line.run()
-    assert (len(first.asked), len(second.asked)) == (1, 3)
-    providers = [provider for (provider,) in by_path(line, "provider").values()]
-    assert sorted(providers) == ["first", "second", "second", "second"]
 
 
 def test_a_summarizer_sees_only_what_the_key_covers(

@@ -44,6 +44,14 @@ Reader = Callable[["Node", bool], "list[Definition] | None"]
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """Names of the top level that a file's own list gives out; `only`: and no others."""
+
+    names: frozenset[str]
+    only: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Visibility:
     """Regular expressions that tell, of signature and name, whether others can use a definition.
 
@@ -76,6 +84,8 @@ class Grammar:
     prepare: rewrites the text before it is parsed; no line may be added, removed or moved.
     reader: asked before the tables for the node types in `reads`, with the node and whether it
     stands in a container; None from it means: ask the tables.
+    listed: what the file's list of exports gives out, read from the root of a tree that has the
+    word `listing` somewhere; None: there is no list, or not one that can be read.
     """
 
     loader: str
@@ -101,6 +111,8 @@ class Grammar:
     prepare: Callable[[str], str] | None = None
     reads: frozenset[str] = frozenset()
     reader: Reader | None = None
+    listing: bytes = b""
+    listed: Callable[[Node], Listed | None] | None = None
     defining: frozenset[str] = field(init=False)  # every type that can hold a definition
     statements: frozenset[str] = field(init=False)  # these, imports and comments
 
@@ -185,7 +197,9 @@ def _read(node: Node, grammar: Grammar, in_container: bool) -> list[Definition]:
     if kind is None:
         return []
     named = first_field(node, grammar.name_fields) or first_of(node, grammar.name_types)
-    name = " ".join(text_of(named).strip("'\"").split()) or "default"
+    name = text_of(named)
+    if not name.isidentifier():
+        name = " ".join(name.strip("'\"").split()) or "default"
     if kind == "function" and in_container:
         kind = "method"
     body = first_field(node, grammar.body_fields) or first_of(node, grammar.body_types)
@@ -193,8 +207,20 @@ def _read(node: Node, grammar: Grammar, in_container: bool) -> list[Definition]:
     return [Definition(name, kind, node, body, container, kind == "interface")]
 
 
-def is_exported(one: Definition, grammar: Grammar, around: Definition | None) -> bool:
-    """Whether a definition can be used outside, as far as it and the one around it can say."""
+@cache
+def _compiled(pattern: str) -> Callable[[str], object]:
+    return re.compile(pattern).search
+
+
+def is_exported(
+    one: Definition, grammar: Grammar, around: Definition | None, listed: Listed | None = None
+) -> bool:
+    """Whether a definition can be used outside, as far as it and what is around it can say."""
+    if listed is not None and around is None and one.kind != SCOPE:
+        if one.name.partition(".")[0] in listed.names:
+            return True
+        if listed.only:
+            return False
     if one.exported is not None:
         return one.exported
     rule = grammar.visibility
@@ -202,14 +228,15 @@ def is_exported(one: Definition, grammar: Grammar, around: Definition | None) ->
         return True
     name = one.name.rpartition(".")[2]
     if rule.exported_name or rule.hidden_name:
-        hidden = bool(rule.hidden_name and re.search(rule.hidden_name, name))
-        return not hidden and bool(re.search(rule.exported_name, name))
-    line = signature(one)
-    if rule.hidden and re.search(rule.hidden, line):
-        return False
-    if around is not None and (around.open or not rule.members):
+        hidden = bool(rule.hidden_name and _compiled(rule.hidden_name)(name))
+        return not hidden and bool(_compiled(rule.exported_name)(name))
+    free = around is not None and (around.open or not rule.members)
+    if free and not rule.hidden:
         return True
-    return bool(re.search(rule.exported, line))
+    line = signature(one)
+    if rule.hidden and _compiled(rule.hidden)(line):
+        return False
+    return free or bool(_compiled(rule.exported)(line))
 
 
 _NOT_SIGNATURE = frozenset(
@@ -223,10 +250,11 @@ def signature(one: Definition) -> str:
     node, body = one.node, one.body
     while node.type == "decorated_definition" and node.named_child_count:
         node = node.named_children[-1]
-    start = _signature_start(node)
-    text = node.text or b""
-    stop = body.start_byte if body is not None and body.start_byte > start else node.end_byte
-    cut = text[start - node.start_byte : stop - node.start_byte].decode("utf-8", "replace")
+    start, begin = _signature_start(node), node.start_byte
+    stop = body.start_byte if body is not None else 0
+    if stop <= start:
+        stop = node.end_byte
+    cut = (node.text or b"")[start - begin : stop - begin].decode("utf-8", "replace")
     if body == node:  # a section is its own body: its heading is all that stands for it
         cut = cut.partition("\n")[0]
     return " ".join(cut.split())[:400].rstrip(" {")

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from codesearch_resources.calls import Allow, CallError, Deny, Estimate, Wait
+from codesearch_resources.calls import Allow, CallError, Deny, Estimate, Usage, Wait
 from codesearch_resources.egress import Gate, SecretFound
 from codesearch_resources.embedders.wire import Embedded, Wire
 from codesearch_resources.kept_vectors import KeptVectors
 from codesearch_resources.ledger import Ledger, NoSlot, Reserved
 from codesearch_resources.quota.base import Guard
-from codesearch_resources.quota.interim import InterimGuard, dollars
+from codesearch_resources.quota.metered import MeteredGuard, price_of
+from codesearch_resources.quota.rates import Rate, cost
 from codesearch_resources.results import Results
 from codesearch_resources.settings import Settings
 from codesearch_resources.settings_embedders import PROVIDER, ServerSettings
-from codesearch_resources.settings_limits import Limits
 from codesearch_resources.summarizers.prompt import estimate
 
 SLOT_PAUSE = 0.05  # seconds until a slot is asked for again
@@ -36,38 +36,61 @@ class Books:
 
 
 @contextmanager
-def books(settings: ServerSettings, around: Settings, gate: Gate) -> Iterator[Books]:
+def books(
+    settings: ServerSettings, around: Settings, gate: Gate, local_only: bool
+) -> Iterator[Books]:
     """What documents go through on their way to this embedder."""
     results = Results(around.data_dir)
     results.ledger.recover()  # the slots of a process that was killed
     try:
         yield Books(
             results.vectors,
-            partial(booked, results=results, settings=settings, around=around, gate=gate),
+            partial(
+                booked,
+                results=results,
+                settings=settings,
+                around=around,
+                gate=gate,
+                local_only=local_only,
+            ),
         )
     finally:
         results.close()
 
 
 def booked(
-    wire: Wire, results: Results, settings: ServerSettings, around: Settings, gate: Gate
+    wire: Wire,
+    results: Results,
+    settings: ServerSettings,
+    around: Settings,
+    gate: Gate,
+    local_only: bool,
 ) -> "Booked":
     """A wire behind gate, guard and ledger."""
-    guard = InterimGuard(
-        Limits(),
-        results.ledger,
-        lambda _provider, _model: settings.price,
+    rate = price_of(settings, around.meters)
+    guard = MeteredGuard(
+        [settings],
         lambda _provider: gate.reach(wire.place()) == "cloud",
+        around.limits,
+        results,
+        meters=around.meters,
+        folder=around.file.parent,
+        zone=around.nightly.timezone,
     )
     return Booked(
         wire,
         settings,
         gate=gate,
-        local_only=any(entry.local_only for entry in around.repositories),
+        local_only=local_only,
         guard=guard,
         ledger=results.ledger,
-        cost=lambda tokens: dollars(settings.price, tokens, 0),
+        cost=lambda tokens: _dollars(rate, tokens),
     )
+
+
+def _dollars(rate: Rate | None, tokens: int) -> float | None:
+    found = cost(rate, Usage(tokens, output=0)) if rate else None
+    return found.amount if found else None
 
 
 class Booked:

@@ -3,10 +3,15 @@
 import re
 
 from codesearch_resources.embedders.base import Document
+from codesearch_resources.embedders.codewords import CodewordsEmbedder
 from codesearch_resources.embedders.embedded import EmbeddedEmbedder
 from codesearch_resources.settings_embedders import EmbeddedSettings, EmbedderSettings
 from codesearch_resources.text import key
 
+EMBEDDED: dict[str, type[EmbeddedEmbedder] | type[CodewordsEmbedder]] = {
+    "wordllama": EmbeddedEmbedder,
+    "codewords": CodewordsEmbedder,
+}
 VIEW = "code1"
 LONGEST = 60  # of an id; a file system takes names of 255
 
@@ -17,7 +22,8 @@ def identity(settings: EmbedderSettings) -> tuple[str, int]:
     Kind, model, view and revision: the same model behind another address is the same embedder.
     """
     if isinstance(settings, EmbeddedSettings):
-        return EmbeddedEmbedder.id, EmbeddedEmbedder.dimensions
+        embedded = EMBEDDED[settings.model]
+        return embedded.id, embedded.dimensions
     view = VIEW
     if prefix := settings.prefixes[1]:
         view += "_" + key((prefix,))[:6]

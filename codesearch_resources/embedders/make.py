@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from codesearch_resources.embedders.base import Document, Embedder, EmbeddingError, Kind
-from codesearch_resources.embedders.embedded import EmbeddedEmbedder
-from codesearch_resources.embedders.identity import identity
+from codesearch_resources.embedders.identity import EMBEDDED, identity
 from codesearch_resources.sets import VectorSet, read_sets
 from codesearch_resources.settings import EmbedderSettings, Settings
 from codesearch_resources.settings_embedders import EmbeddedSettings
@@ -17,7 +16,7 @@ from codesearch_resources.settings_embedders import EmbeddedSettings
 def make_embedder(settings: EmbedderSettings, around: Settings) -> Embedder:
     """The embedder that the settings describe, in a configuration; nothing is asked of it yet."""
     if isinstance(settings, EmbeddedSettings):
-        return EmbeddedEmbedder()
+        return EMBEDDED[settings.model]()
     from codesearch_resources.embedders.server import server_embedder  # HTTP and threads
 
     return server_embedder(settings, around)

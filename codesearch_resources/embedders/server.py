@@ -280,12 +280,13 @@ def server_embedder(settings: ServerSettings, around: Settings) -> ServerEmbedde
     name, width = identity(settings)
     gate = Gate(around.trusted_hosts)
     # Its server sees the code of all: what holds for one repository holds for it.
-    local_only = any(entry.local_only for entry in around.repositories)
+    repos = any(entry.local_only for entry in around.repositories)
+    local_only = settings.local_only or repos
 
     def open_books() -> "AbstractContextManager[Books]":
         from codesearch_resources.embedders.booked import books  # SQLAlchemy
 
-        return books(settings, around, gate)
+        return books(settings, around, gate, local_only)
 
     def booked(used: Wire, texts: Sequence[str]) -> Embedded:
         with open_books() as opened:

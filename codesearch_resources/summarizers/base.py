@@ -1,12 +1,11 @@
-"""What every summarizer is: pieces of code in, one or two sentences each out."""
+"""What every summarizer takes and gives: a piece of code, one or two sentences."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from codesearch_resources.text import key
 
-# model: written by a language model. doc: taken from a sufficient doc comment.
+# model: written by a language model. doc: from a sufficient doc comment or a trivial body.
 # stand_in: extracted, served until something better comes.
 Grade = Literal["model", "doc", "stand_in"]
 
@@ -38,26 +37,6 @@ class Summary:
     prompt_version: str
 
 
-class Summarizer(Protocol):
-    """The one method a summarizer has. A chain of them is a summarizer too."""
-
-    name: str
-    # The best grade it writes; a chain whose best is `stand_in` is content with stand-ins.
-    grade: Grade
-
-    def summarize(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Summary]]:
-        """Yield pieces with their summaries, in any order, as they are written.
-
-        A piece that is not yielded stays without: the remainder, which is no failure.
-        """
-        ...
-
-
 def summary_key(content_hash: str) -> str:
     """The key a paid summary is stored under: the code and the form, never who wrote it."""
     return key((content_hash, OUTPUT_CONTRACT))
-
-
-def accepted(grade: str, summarizer: Summarizer) -> bool:
-    """Whether a summary of `grade` needs no better one from this summarizer."""
-    return grade in ("model", "doc") or summarizer.grade == "stand_in"

@@ -1,17 +1,19 @@
 """The summarizer without a model: one honest sentence out of the code itself.
 
 A sufficient doc comment is the author's own summary and is taken as it is (grade `doc`). Anything
-else gets a stand-in: what kind of thing it is, its name, what it takes, defines, calls and raises.
+else is described: what kind of thing it is, its name, what it takes, defines, calls and raises.
+That is all there is to say of a trivial body (grade `doc` too), and stands in for better elsewhere.
 What stands in comments and strings is not said of the code; in prose and data nothing is called.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from codesearch_resources.summarizers.base import Grade, Piece, Summary
+from codesearch_resources.summarizers.trivial import is_trivial
 from codesearch_resources.text import words
 
-VERSION = "extractive-1"
+VERSION = "extractive-2"
 # A doc comment says enough from this many words on; below, it repeats the name.
 SUFFICIENT_WORDS = 5
 LONGEST = 320  # characters of a summary
@@ -54,22 +56,16 @@ _NOT_CODE = frozenset(
 class Extractive:
     """Grade `doc` where the author wrote enough, else `stand_in`; never leaves a remainder."""
 
-    grade: Grade = "stand_in"
-
     def __init__(self, name: str = "extractive") -> None:
         self.name = name
-
-    def summarize(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Summary]]:
-        """Yield every piece with its summary, in order."""
-        for piece in pieces:
-            yield piece, self.extract(piece)
 
     def extract(self, piece: Piece) -> Summary:
         """The summary of one piece."""
         doc = _first_sentences(piece.doc)
         enough = len(words(doc)) >= SUFFICIENT_WORDS
         text = doc if enough else _describe(piece, doc)
-        return Summary(text, "doc" if enough else "stand_in", self.name, "", VERSION)
+        grade: Grade = "doc" if enough or is_trivial(piece) else "stand_in"
+        return Summary(text, grade, self.name, "", VERSION)
 
 
 def _first_sentences(doc: str) -> str:

@@ -17,6 +17,8 @@ PROMPT_VERSION = "1"
 OUTPUT_CAP = 140
 # Tokens a server adds by its chat template.
 TEMPLATE_TOKENS = 40
+# Old tokenizers with small vocabularies take so much more than the estimate, at most.
+WORST_TOKENIZER = 1.4
 # Of code beyond the context, so much of what fits is taken from its beginning.
 HEAD_SHARE = 0.7
 LONGEST_HEADER = 2_000  # characters
@@ -31,24 +33,26 @@ SYSTEM = (
 )
 ASK = "Describe this code in one or two plain sentences."
 
-_TOKEN = re.compile(r"[^\W\d_]+|\d|_+|[^\w\s]|\n+|[ \t]{2,}")
+# What one token is likely to be: a word of a name, up to three digits, one or two signs, the
+# beginning of a line with its indent.
+_TOKEN = re.compile(
+    r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d{1,3}|[^\W\d_a-zA-Z]+|[^\w\s]{1,2}|_|\n[ \t]*|[ \t]{2,}"
+)
 
 
 def estimate(text: str) -> int:
-    """An upper bound of the tokens of a text, for any tokenizer in use.
+    """The tokens of a text without a tokenizer, rather more than fewer.
 
-    Words in pieces of four letters (one where they are not ASCII), digits and signs one each, runs
-    of blanks and line ends one: measured in docs/providers.md against two tokenizers.
+    *Measured* on 797 pieces of code in 14 languages (real tokens / estimate; median, 1 % to 99 %):
+    docs/providers.md has the table. Letters beyond ASCII count one each.
     """
     total = 0
     for match in _TOKEN.finditer(text):
         word = match[0]
-        if not word.isascii():
-            total += len(word.encode())
-        elif word.isalpha():
-            total += 1 + (len(word) - 1) // 4
-        else:
+        if not word[0].isalpha():
             total += 1
+        else:
+            total += 1 + (len(word) - 1) // 8 if word.isascii() else len(word)
     return total
 
 
@@ -72,7 +76,7 @@ def build(
     if header.strip():
         lead += f"Enclosing definition: {' '.join(header.split())}\n"
     frame = TEMPLATE_TOKENS + estimate(SYSTEM + lead + mark + mark + ASK)
-    code, truncated = _fitted(piece.text, context_tokens - cap - frame)
+    code, truncated = _fitted(piece.text, int((context_tokens - cap) / WORST_TOKENIZER) - frame)
     return Prompt(
         system=SYSTEM,
         user=f"{lead}{mark}\n{code}\n{mark}\n{ASK}",
