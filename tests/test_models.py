@@ -152,7 +152,7 @@ def test_a_provider_that_charges_three_times_the_input_is_left_after_twenty_call
         line = make_line(files, Chain([far], limits=ANYWHERE, patience=QUICK))
         found = summarise(line, local_only=False)
     assert 20 <= len(server.calls) <= 21
-    assert "times the input" in found.why.closed["far"]
+    assert "billed 8,000 input tokens" in found.why.closed["far"]
 
 
 def test_stand_ins_are_replaced_by_a_model_and_doc_stays(
