@@ -19,7 +19,7 @@ from codesearch.evaluation import Asked, BenchRepository, ask_all, read_bench
 from codesearch.search import Index
 from codesearch_assets.embeddings import embed_partition, summary_source
 from codesearch_resources.data_dir import OWNER_FILE
-from codesearch_resources.embedders.make import make_embedder
+from codesearch_resources.embedders.make import wanted_embedder
 from codesearch_resources.repositories import slug
 from codesearch_resources.settings import Settings, load
 from codesearch_resources.store import Store
@@ -72,7 +72,7 @@ def ask(work: Path, wanted: BenchRepository, change: Change) -> tuple[list[Asked
         if rows:
             change(store, rows)
             source = summary_source(store, own)
-            embedder = make_embedder(settings.embedder)
+            embedder = wanted_embedder(settings)
             embed_partition(store, own, store.summary_vectors, source, embedder)
         total = store.count("chunks")
         with Index(settings) as index:
@@ -80,7 +80,7 @@ def ask(work: Path, wanted: BenchRepository, change: Change) -> tuple[list[Asked
 
 
 def _store(settings: Settings) -> Store:
-    embedder = make_embedder(settings.embedder)
+    embedder = wanted_embedder(settings)
     return Store(settings.data_dir, embedder.id, embedder.dimensions)
 
 

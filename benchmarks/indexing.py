@@ -34,7 +34,7 @@ from codesearch_assets.repo_snapshots import take_snapshot
 from codesearch_assets.summaries import refresh_summaries
 from codesearch_resources.dagster import git_repository
 from codesearch_resources.embedders.base import Embedder
-from codesearch_resources.embedders.make import make_embedder
+from codesearch_resources.embedders.make import wanted_embedder
 from codesearch_resources.results import Results
 from codesearch_resources.settings import Settings, load
 from codesearch_resources.store import Store
@@ -76,7 +76,7 @@ def main() -> None:
     shutil.rmtree(data_dir, ignore_errors=True)
     data_dir.mkdir()
     stages = Stages()
-    embedder = make_embedder(settings.embedder)
+    embedder = wanted_embedder(settings)
     store = Store(data_dir, embedder.id, embedder.dimensions)
     stages.run("make tables", store.create)
     results, chain = Results(data_dir), Chain(settings.summarizers)

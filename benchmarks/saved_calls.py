@@ -11,7 +11,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from codesearch_resources.embedders.make import make_embedder
+from codesearch_resources.embedders.make import wanted_embedder
 from codesearch_resources.settings import load
 from codesearch_resources.store import Store, batched, of_repo
 from codesearch_resources.summarizers.base import Piece
@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path, default=Path("corpus"))
     settings = load(parser.parse_args().corpus / "codesearch.yaml")
-    embedder = make_embedder(settings.embedder)
+    embedder = wanted_embedder(settings)
     store = Store(settings.data_dir, embedder.id, embedder.dimensions)
     print(
         f"{'repository':>18} {'chunks':>8} " + " ".join(f"{r:>16}" for r in REASONS) + "    calls"

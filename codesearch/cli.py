@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codesearch import terminal
+from codesearch.cli_embedder import embedder
 from codesearch.cli_quota import agrees, plan_summaries, quota
 from codesearch.cli_repos import repos
 from codesearch.cli_summaries import summaries
@@ -44,6 +45,7 @@ def main() -> None:
 
 
 main.add_command(repos)
+main.add_command(embedder)
 main.add_command(summaries)
 main.add_command(plan_summaries)
 main.add_command(quota)
@@ -53,10 +55,11 @@ main.add_command(quota)
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--profile",
-    type=click.Choice(["local", "cloud", "extractive"]),
+    type=click.Choice(["local", "cloud", "hybrid", "extractive"]),
     default="extractive",
     show_default=True,
-    help="Who writes the summaries: a model on this machine, one in the cloud, or no model.",
+    help="Who writes the summaries: a model on this machine, one in the cloud, or no model; "
+    "hybrid: one in the cloud, with a local model for the vectors.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before code may leave this machine.")
 @command
@@ -130,9 +133,10 @@ def index(names: tuple[str, ...], everything: bool, yes: bool, config: str | Non
         outcomes = run_index(settings, entries, everything=everything, agrees=agrees(yes))
     with Index(settings) as opened:
         found = statuses(settings, opened.store)
+        about_vectors = opened.notices()
     standing = [one for one in found if one.repo in names or not names]
     click.echo(terminal.outcomes(standing, outcomes))
-    for warning in terminal.warnings(settings, standing):
+    for warning in [*terminal.warnings(settings, standing), *about_vectors]:
         log.warning("index: %s", warning)
         click.echo(f"note: {warning}", err=True)
     for outcome in outcomes:

@@ -86,6 +86,7 @@ class Lanes:
         found = Found()
         vectors = self._store.code_vectors
         stored = self._store.read_keys(vectors, ["chunk_id", "vector"], "chunk_id", [chunk_id])
+        stored = stored.filter(stored["vector"].is_valid())  # a text that was refused has none
         if stored.num_rows:
             vector = stored["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
             rows = self._nearest(vectors, vector.astype(np.float32), where)

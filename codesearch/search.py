@@ -10,14 +10,13 @@ from codesearch.errors import BadQuery, NoConfiguration, NotIndexed, SearchError
 from codesearch.expected import explain_expected
 from codesearch.filters import Filters, check_filters, make_filters
 from codesearch.hits import Answer, Chosen, Hit, apart, choose
-from codesearch.lanes import Found, Lanes, chunk_at
+from codesearch.lanes import Found, chunk_at
 from codesearch.query import Query, parse
 from codesearch.ranking import RankedFile, rank, rank_near
+from codesearch.serving import Serving
 from codesearch.symbols import meant
 from codesearch_resources.data_dir import check_data_dir
-from codesearch_resources.embedders.make import make_embedder
 from codesearch_resources.settings import Settings, find, load
-from codesearch_resources.store import SOON, Store
 from codesearch_resources.text import readable, words
 
 if TYPE_CHECKING:
@@ -54,9 +53,8 @@ class Index:
     def __init__(self, settings: Settings) -> None:
         check_data_dir(settings.data_dir, settings.file)
         self.settings = settings
-        embedder = make_embedder(settings.embedder)
-        self.store = Store(settings.data_dir, embedder.id, embedder.dimensions, sees_commits=SOON)
-        self._lanes = Lanes(self.store, embedder)
+        self._serving = Serving(settings)
+        self.store = self._serving.store
         self._stood: tuple[float, dict[str, dict[str, Any]]] | None = None
 
     def __enter__(self) -> "Index":
@@ -67,7 +65,7 @@ class Index:
 
     def close(self) -> None:
         """End the threads that ask the lanes."""
-        self._lanes.close()
+        self._serving.close()
 
     def search(self, query: str, **options: Unpack[Options]) -> list[Hit]:
         """The best hits, best first.
@@ -92,10 +90,10 @@ class Index:
             return rank(parsed, found.candidates, found.evidence, most)
 
         def find() -> Found:
-            return self._lanes.find(parsed, asked.filters.where)
+            return self._serving.lanes.find(parsed, asked.filters.where)
 
         found, hits = self._settle(parsed, asked, find, ranked)
-        notices = (*self._not_indexed(asked), *found.notices)
+        notices = (*self._not_indexed(asked), *self.notices(), *found.notices)
         expected = (
             explain_expected(readable(expect), self.store, found, ranked(found, 0))
             if expect
@@ -120,14 +118,14 @@ class Index:
         chunk_id = chunk_at(self.store, readable(place), of)
 
         def find() -> Found:
-            return self._lanes.near(chunk_id, asked.filters.where)
+            return self._serving.lanes.near(chunk_id, asked.filters.where)
 
         def ranked(found: Found, most: int | None) -> list[RankedFile]:
             return rank_near(found.candidates, found.evidence)
 
         found, hits = self._settle(parse(""), asked, find, ranked)
         took = (time.perf_counter() - started) * 1000
-        notices = (*self._not_indexed(asked), *found.notices)
+        notices = (*self._not_indexed(asked), *self.notices(), *found.notices)
         return Answer(place, tuple(hits), notices, took)
 
     def _asked(self, options: Options) -> _Asked:
@@ -171,6 +169,10 @@ class Index:
                 break
             before = ids
         return found, hits
+
+    def notices(self) -> list[str]:
+        """What a person should know about the vectors that are searched."""
+        return self._serving.notices()
 
     def table(self, name: str) -> "pd.DataFrame":
         """A whole table as a pandas DataFrame: `chunks`, `files`, `summaries`, …"""
@@ -226,7 +228,7 @@ class Index:
         Lines and text come from one row: a commit may have moved them since the lanes were asked.
         """
         ids = [chunk.chunk_id for _, chunk, _ in chosen]
-        reading = self._lanes.pool.submit(self._by_id, "summaries", ["summary"], ids)
+        reading = self._serving.lanes.pool.submit(self._by_id, "summaries", ["summary"], ids)
         texts = apart(chosen, self._by_id("chunks", SHOWN, ids))
         summaries = reading.result()
         places = {

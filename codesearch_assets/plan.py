@@ -27,6 +27,7 @@ from codesearch_resources.summarizers.prompt import OUTPUT_CAP, build
 
 BATCH = 2_000
 LEAST_OUTPUT = 10  # tokens of the shortest sentence
+WORTH_ADVICE = 1.0  # dollars
 USUAL_SECONDS = 5.0  # of a call, where none was made yet
 USUAL_CALLS = 200  # the last ones, which tell the pace
 
@@ -365,6 +366,8 @@ def _cheaper(found: ProviderPlan, plan: Plan) -> list[str]:
     """Local, the Batch API, a smaller model: only where it saves at least half."""
     assert found.cost is not None
     most = found.cost[1] * (1 / CREDITS_PER_DOLLAR if found.unit == "credits" else 1.0)
+    if most < WORTH_ADVICE:
+        return []
     lines = []
     local = [other.name for other in plan.providers if other.cloud is False]
     if local:

@@ -19,13 +19,16 @@ from codesearch_assets.partitions import COMMIT_TAG, add_partitions
 from codesearch_assets.plan import Plan, make_plan
 from codesearch_assets.removal import remove
 from codesearch_assets.reporting import mendable
+from codesearch_assets.upkeep import is_expired
 from codesearch_resources.catalog import plan, read_catalog, write_catalog
+from codesearch_resources.coverage import switch_when_covered
 from codesearch_resources.dagster import SummarizerResource, configured
 from codesearch_resources.data_dir import open_data_dir
 from codesearch_resources.embedders.base import Embedder
-from codesearch_resources.embedders.make import make_embedder
+from codesearch_resources.embedders.make import set_of, wanted_embedder
 from codesearch_resources.progress import report
 from codesearch_resources.results import Results
+from codesearch_resources.sets import follow
 from codesearch_resources.settings import RepositorySettings, Settings
 from codesearch_resources.shipped import shipped
 from codesearch_resources.soundness import check_tables
@@ -104,8 +107,10 @@ def _index(
 ) -> list[Outcome]:
     used = {**configured(str(settings.file)), **(resources or {})}
     embedder, summarizer = cast(Embedder, used["embedder"]), cast(Summarizer, used["summarizer"])
+    configured_set = set_of(settings.embedder)
     store = Store(settings.data_dir, embedder.id, embedder.dimensions)
     with instance_of(settings) as instance:
+        follow(settings.data_dir, configured_set)
         store.create()
         check_tables(store)
         outcomes = follow_settings(settings, store, instance)
@@ -129,7 +134,9 @@ def _index(
         if agrees is not None and _agreed(settings, store, ready, used, agrees):
             runner = Runner(settings, instance, used)
         outcomes += _summarise(runner, settings, store, embedder, summarizer, ready, everything)
-        if due(store):
+        repos = [entry.name for entry in settings.repositories]
+        switch_when_covered(settings.data_dir, configured_set.name, repos)
+        if due(store) or is_expired(settings):
             outcomes.append(runner.run("upkeep"))
     return outcomes
 
@@ -163,7 +170,7 @@ def remove_now(settings: Settings, names: Sequence[str]) -> dict[str, int]:
     """
     present = {entry.name for entry in settings.repositories}
     names = [name for name in names if name not in present]
-    embedder = make_embedder(settings.embedder)
+    embedder = wanted_embedder(settings)
     store = Store(settings.data_dir, embedder.id, embedder.dimensions)
     with instance_of(settings) as instance:
         return remove(settings, store, instance, names, logging.getLogger("codesearch"))

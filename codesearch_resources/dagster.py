@@ -15,9 +15,10 @@ from pydantic import Field
 
 from codesearch_resources.data_dir import open_data_dir
 from codesearch_resources.embedders.base import Document, Embedder, Kind
-from codesearch_resources.embedders.make import make_embedder
+from codesearch_resources.embedders.make import set_of, wanted_embedder
 from codesearch_resources.repositories import Repository
 from codesearch_resources.results import Results
+from codesearch_resources.sets import follow
 from codesearch_resources.settings import RepositorySettings, Settings, find, load
 from codesearch_resources.store import Store
 from codesearch_resources.summarizers.base import Grade, Piece, Summary
@@ -92,7 +93,9 @@ class StoreResource(FromConfiguration):
 
     def open(self, embedder: Embedder) -> Store:
         """The tables for vectors of this embedder; makes those that are missing."""
-        store = Store(self.data_dir(), embedder.id, embedder.dimensions)
+        data_dir = self.data_dir()
+        follow(data_dir, set_of(self.settings().embedder))
+        store = Store(data_dir, embedder.id, embedder.dimensions)
         store.create()
         return store
 
@@ -102,11 +105,12 @@ class StoreResource(FromConfiguration):
 
 
 class EmbedderResource(FromConfiguration):
-    """What turns text into vectors: `embedder` of codesearch.yaml. It is an Embedder itself."""
+    """What turns text into vectors: `embedder` of codesearch.yaml, or the one that was chosen by
+    hand instead. It is an Embedder itself."""
 
     @cached_property
     def _embedder(self) -> Embedder:
-        return make_embedder(self.settings().embedder)
+        return wanted_embedder(self.settings())
 
     @property
     def id(self) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import sqlite
 from codesearch_resources import results_tables as tables
 from codesearch_resources.breakers import Breakers
 from codesearch_resources.data_dir import RESULTS_FILE, storage_trouble
+from codesearch_resources.kept_vectors import KeptVectors
 from codesearch_resources.ledger import Ledger, keep
 from codesearch_resources.quarantine import Quarantine
 from codesearch_resources.quota.kept import Kept
@@ -61,6 +62,7 @@ class Results:
         self.ledger = Ledger(self._engine, data_dir)
         self.breakers = Breakers(self._engine)
         self.quarantine = Quarantine(self._engine)
+        self.vectors = KeptVectors(self._engine)
         self.meters = Kept(self._engine)
 
     def close(self) -> None:

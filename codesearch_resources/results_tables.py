@@ -9,7 +9,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 LOCK_WAIT = 30.0  # seconds for another process that writes
 LOOKUP_BATCH = 500  # bound variables a statement
 POOL = 64  # connections; a thread that calls a provider holds one for a moment only
@@ -116,6 +116,17 @@ quarantine = sa.Table(
     sa.Column("given_up_at", sa.DateTime),
 )
 
+# Vectors that servers computed, float16, by the set they belong to and the hash of their text.
+vectors = sa.Table(
+    "vectors",
+    metadata,
+    sa.Column("set", sa.String, primary_key=True),
+    sa.Column("text_hash", sa.String, primary_key=True),
+    sa.Column("vector", sa.LargeBinary, nullable=False),
+    sa.Column("kept_at", sa.DateTime, nullable=False),
+    sa.Column("unreferenced_since", sa.DateTime),
+)
+
 # What meters said, as understood and as it came, secrets removed. Instants are epoch seconds.
 readings = sa.Table(
     "readings",
@@ -149,6 +160,7 @@ _MIGRATIONS = {
         "ALTER TABLE slices ADD COLUMN why VARCHAR DEFAULT '' NOT NULL",
     ),
     2: (),
+    3: (),
 }
 
 

@@ -10,7 +10,7 @@ import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -31,9 +31,15 @@ from codesearch_resources.settings_document import (
     absolute,
     read,
 )
+from codesearch_resources.settings_embedders import (
+    EMBEDDERS_BY_KIND,
+    EmbeddedSettings,
+    EmbedderSettings,
+)
 from codesearch_resources.settings_limits import Limits
 from codesearch_resources.settings_meters import READINGS_BY_KIND, MeterSettings
 from codesearch_resources.settings_problems import (
+    away_problems,
     cross_problems,
     entries_of,
     field_problems,
@@ -101,13 +107,6 @@ class RepositorySettings(Model):
     discovered: bool = False
 
 
-class EmbedderSettings(Section):
-    """Which embedder; further kinds join the Literal, or a union of models told apart by `kind`."""
-
-    kind: Literal["embedded"]
-    model: Literal["wordllama", "codewords"] = "wordllama"
-
-
 class Nightly(Section):
     """When the night begins: a cron line of five fields, read in an IANA time zone."""
 
@@ -167,7 +166,7 @@ class _File(Section):
     discover: list[Annotated[Text, AfterValidator(rules.discover)]] = []
     repositories: list[_Entry] = []
     nightly: Nightly = Nightly()
-    embedder: EmbedderSettings = EmbedderSettings(kind="embedded")
+    embedder: EmbedderSettings = EmbeddedSettings(kind="embedded")
     summarizers: Annotated[list[SummarizerSettings], AfterValidator(rules.chain)] = [
         ExtractiveSettings(name="extractive", kind="extractive")
     ]
@@ -184,7 +183,6 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "nightly": Nightly,
     "limits": Limits,
     "meters": MeterSettings,
-    "embedder": EmbedderSettings,
 }
 
 
@@ -192,6 +190,9 @@ def _known_keys(section: Location, kind: str | None) -> list[str]:
     """The keys of the mapping at a location; `kind` where a union is told apart by it."""
     if not section:
         return list(_File.model_fields)
+    if section[0] == "embedder":
+        embedder = EMBEDDERS_BY_KIND[kind or "embedded"]
+        return list(Price.model_fields if section[-1] == "price" else embedder.model_fields)
     if section[0] == "summarizers":
         model: type[BaseModel] = MODELS_BY_KIND[kind or "extractive"]
         return list(Price.model_fields if section[-1] == "price" else model.model_fields)
@@ -241,6 +242,10 @@ def interpret(document: Document, *, absent_ok: bool = False) -> Settings:
         content = _File.model_validate(data, context=context)
     except ValidationError as error:
         problems += field_problems(document, error, _known_keys)
+    else:
+        problems += away_problems(
+            document, content.embedder, content.trusted_hosts, _local_only(content)
+        )
     if problems:
         raise SettingsError(sorted(problems, key=lambda problem: problem.line))
     names = listed_names(document)
@@ -264,6 +269,16 @@ def interpret(document: Document, *, absent_ok: bool = False) -> Settings:
         grace_days=content.grace_days,
         keep_runs_days=content.keep_runs_days,
     )
+
+
+def _local_only(content: _File) -> tuple[str | int, ...] | None:
+    """Where the file says that some repository stays on this machine, None where none does."""
+    usual = content.defaults.local_only
+    for index, entry in enumerate(content.repositories):
+        if usual if entry.local_only is None else entry.local_only:
+            own = entry.local_only is not None
+            return ("repositories", index, "local_only") if own else ("defaults", "local_only")
+    return ("defaults", "local_only") if usual and content.discover else None
 
 
 def listed_names(document: Document) -> list[str | None]:

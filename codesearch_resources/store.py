@@ -148,6 +148,7 @@ class Store:
         self, data_dir: Path, embedder_id: str, dimensions: int, *, sees_commits: timedelta = ALWAYS
     ) -> None:
         self._sees_commits = sees_commits
+        self.data_dir, self.embedder_id, self.dimensions = data_dir, embedder_id, dimensions
         self.folder = data_dir / LANCE_FOLDER
         self.specs: Mapping[str, TableSpec] = table_specs(embedder_id, dimensions)
         self.code_vectors = embedding_table("code", embedder_id, dimensions)

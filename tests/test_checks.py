@@ -152,7 +152,14 @@ def test_an_unsound_vector_is_found(world: World, length: float | None, layer: s
     store = world.store()
     put_vector(store, store.code_vectors if layer == "code" else store.summary_vectors, length)
     name = "code_vectors_are_unit" if layer == "code" else "summary_vectors_are_unit"
-    assert failing(store) == {name: "vectors that are not of unit length: web (1)"}
+    what = (
+        "texts that the embedder refused"
+        if length is None
+        else "vectors that are not of unit length"
+    )
+    assert failing(store) == {name: f"{what}: web (1)"}
+    is_error = all_checks(store)[name].severity is dg.AssetCheckSeverity.ERROR
+    assert is_error == (length is not None)
 
 
 def test_a_table_without_rows_is_sound(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from subprocess import run
 
 import numpy as np
 import pytest
+from embedding_servers import around
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from codesearch_resources.embedders.base import Document, EmbeddingError
 from codesearch_resources.embedders.codewords import SHIPPED, WORDS, CodewordsEmbedder, save
 from codesearch_resources.embedders.make import make_embedder
 from codesearch_resources.embedders.vocabulary import BUCKETS, Vocabulary
-from codesearch_resources.settings import EmbedderSettings
+from codesearch_resources.settings_embedders import EmbeddedSettings
 from codesearch_resources.text import words
 
 MOST_BYTES = 10_000_000
@@ -25,9 +26,9 @@ def embedder() -> CodewordsEmbedder:
     return CodewordsEmbedder()
 
 
-def test_it_is_chosen_by_its_name() -> None:
-    own = make_embedder(EmbedderSettings(kind="embedded", model="codewords"))
-    other = make_embedder(EmbedderSettings(kind="embedded", model="wordllama"))
+def test_it_is_chosen_by_its_name(tmp_path: Path) -> None:
+    own = make_embedder(EmbeddedSettings(kind="embedded", model="codewords"), around(tmp_path))
+    other = make_embedder(EmbeddedSettings(kind="embedded", model="wordllama"), around(tmp_path))
     assert isinstance(own, CodewordsEmbedder)
     assert own.id != other.id
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from codesearch_resources.calls import Allow, CallError, Decision, Deny, Estimate, Usage, Wait
@@ -19,13 +20,30 @@ from codesearch_resources.quota.rules import Hours, Rules
 from codesearch_resources.results import Results
 from codesearch_resources.settings_limits import Limits
 from codesearch_resources.settings_meters import MeterSettings
-from codesearch_resources.settings_summarizers import ModelSettings
+from codesearch_resources.settings_summarizers import Price
 
 READ_AGAIN = 2.0  # seconds; what other processes spend meanwhile is seen after that
 _CODEX = ("codex_app_server", "codex_usage", "codex_headers")
 
 
-def price_of(link: ModelSettings, meters: Sequence[MeterSettings] = ()) -> Rate | None:
+class Drawing(Protocol):
+    """Settings of whatever draws on a meter: a link of the chain, or an embedder."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def limit(self) -> str: ...
+    @property
+    def price(self) -> Price | None: ...
+    @property
+    def price_unknown_ok(self) -> bool: ...
+    @property
+    def allow_subscription(self) -> bool: ...
+
+
+def price_of(link: Drawing, meters: Sequence[MeterSettings] = ()) -> Rate | None:
     """The price of a provider's model in dollars: its own, else the card's; None: unknown.
 
     What a subscription takes is no money: its calls have no price in dollars.
@@ -39,7 +57,7 @@ def price_of(link: ModelSettings, meters: Sequence[MeterSettings] = ()) -> Rate 
 
 def rules_of(
     name: str,
-    links: Sequence[ModelSettings],
+    links: Sequence[Drawing],
     meter: MeterSettings | None,
     limits: Limits,
     zone: str = "UTC",
@@ -80,7 +98,7 @@ class MeteredGuard:
 
     def __init__(
         self,
-        links: Sequence[ModelSettings],
+        links: Sequence[Drawing],
         is_cloud: Callable[[str], bool],
         limits: Limits,
         results: Results,
@@ -249,7 +267,7 @@ _UNKNOWN_PRICE = Deny(
 
 def _desk(
     name: str,
-    links: Sequence[ModelSettings],
+    links: Sequence[Drawing],
     meter: MeterSettings | None,
     limits: Limits,
     results: Results,
