@@ -130,6 +130,17 @@ def _this_process() -> str:
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
+def run_lock(run_id: str) -> str:
+    """The name of the lock that a run of Dagster holds from its beginning to its end."""
+    return f"run.{run_id}"
+
+
+def forget_lock(data_dir: Path, name: str) -> None:
+    """Delete the files of a lock that nobody will ask for again."""
+    for kind in ("lock", "holder"):
+        (data_dir / LOCKS / f"{name}.{kind}").unlink(missing_ok=True)
+
+
 def is_locked(data_dir: Path, name: str) -> bool:
     """Whether somebody holds the lock `name` right now."""
     guard = FileLock(data_dir / LOCKS / f"{name}.lock")
