@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from codesearch_resources.data_dir import (
+    Busy,
     DataDirError,
     forget_lock,
     lock,
@@ -98,7 +99,7 @@ class StoreResource(FromConfiguration):
         """Hold the run's own lock while it lasts: whether it is alive is asked of that."""
         with ExitStack() as held:
             # Of what is wrong with the settings or the folder its steps tell, in a sentence.
-            with suppress(SettingsError, DataDirError, OSError, dg.Failure):
+            with suppress(SettingsError, DataDirError, Busy, OSError, dg.Failure):
                 if context.run is not None:
                     name, data_dir = run_lock(context.run.run_id), self.data_dir()
                     held.callback(forget_lock, data_dir, name)

@@ -7,7 +7,7 @@ does not know. Each folder therefore names the configuration it belongs to.
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
@@ -136,9 +136,10 @@ def run_lock(run_id: str) -> str:
 
 
 def forget_lock(data_dir: Path, name: str) -> None:
-    """Delete the files of a lock that nobody will ask for again."""
+    """Delete the files of a lock that nobody will ask for again; where that cannot be, they lie."""
     for kind in ("lock", "holder"):
-        (data_dir / LOCKS / f"{name}.{kind}").unlink(missing_ok=True)
+        with suppress(OSError):
+            (data_dir / LOCKS / f"{name}.{kind}").unlink()
 
 
 def is_locked(data_dir: Path, name: str) -> bool:
