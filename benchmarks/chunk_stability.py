@@ -137,14 +137,12 @@ def _alone(
 
 
 class Greedy(cutter.Cutter):
-    """The shipped cutter, but a run of small units is filled up from its beginning."""
-
-    limit: float = cutter.GROUP
+    """The shipped cutter, but a run of units below the limit is filled up from its beginning."""
 
     def _grouped(self, run: list[Unit], scope: Scope) -> list["cutter._Draft"]:
         groups: list[list[Unit]] = []
         for unit in run:
-            if groups and self._size([*groups[-1], unit]) <= self.limit:
+            if groups and self._size([*groups[-1], unit]) <= self.small:
                 groups[-1].append(unit)
             else:
                 groups.append([unit])
@@ -152,8 +150,7 @@ class Greedy(cutter.Cutter):
 
 
 def greedy(file: Parsed, limit: float = cutter.GROUP) -> list[Piece]:
-    own = Greedy(file.source, file.language, file.grammar, 0, len(file.source.lines))
-    own.limit = limit
+    own = Greedy(file.source, file.language, file.grammar, 0, len(file.source.lines), limit)
     chunks = own.chunks(file.root)
     return [(bytes.fromhex(c.content_hash), len(c.text)) for c in chunks]
 

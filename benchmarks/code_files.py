@@ -90,7 +90,10 @@ def _read(
         contents = Repository("r", path=clone).blobs([blob for blob, _ in blobs])
         for (blob, path), (_, data) in zip(blobs, contents, strict=True):
             decoded = decode(data) if data else ""
-            if not data or isinstance(decoded, str) or cut(data, path).outcome == "skipped":
+            if not data or isinstance(decoded, str):
+                continue
+            found = cut(data, path)
+            if found.outcome == "skipped" or found.language != language:  # a header of C++
                 continue
             text = decoded[0].replace("\r\n", "\n").replace("\r", "\n")
             disk = work / language / f"{blob}{Path(path).suffix}"

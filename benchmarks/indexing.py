@@ -1,17 +1,21 @@
 """How fast a clean index is built: MB/s and chunks per second, end to end and per stage.
 
     python benchmarks/corpora.py --clones FOLDER_OF_CLONES --corpus corpus
-    python benchmarks/indexing.py --corpus corpus
+    python benchmarks/indexing.py --corpus corpus [--move 50]
 
 CPU seconds of the process, its threads and git children included; wall time beside them. The
 baselines of the same run: git handing out every indexed blob, and tree-sitter parsing alone of the
 files it has a grammar for.
+
+--move N: then every repository goes N commits back along first parents and is indexed again, and
+once more when it is back.
 """
 
 import argparse
 import os
 import resource
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,9 +33,10 @@ from codesearch_assets.embeddings import (
 from codesearch_assets.repo_snapshots import take_snapshot
 from codesearch_assets.summaries import refresh_summaries
 from codesearch_resources.dagster import git_repository
-from codesearch_resources.embedders.make import make_embedder
+from codesearch_resources.embedders.base import Embedder
+from codesearch_resources.embedders.make import wanted_embedder
 from codesearch_resources.results import Results
-from codesearch_resources.settings import load
+from codesearch_resources.settings import Settings, load
 from codesearch_resources.store import Store
 from codesearch_resources.summarizers.chain import Chain
 from codesearch_resources.upkeep import upkeep
@@ -63,16 +68,41 @@ class Stages:
 def main() -> None:
     argument_parser = argparse.ArgumentParser(description=__doc__)
     argument_parser.add_argument("--corpus", type=Path, default=Path("corpus"))
-    corpus: Path = argument_parser.parse_args().corpus
+    argument_parser.add_argument("--move", type=int, default=0, metavar="COMMITS")
+    given = argument_parser.parse_args()
+    corpus: Path = given.corpus
     settings = load(corpus / "codesearch.yaml")
     data_dir = corpus / "benchmark-data"
     shutil.rmtree(data_dir, ignore_errors=True)
     data_dir.mkdir()
     stages = Stages()
-    embedder = make_embedder(settings.embedder)
+    embedder = wanted_embedder(settings)
     store = Store(data_dir, embedder.id, embedder.dimensions)
     stages.run("make tables", store.create)
     results, chain = Results(data_dir), Chain(settings.summarizers)
+
+    def index(stages: Stages) -> None:
+        _index(settings, store, results, chain, embedder, stages)
+
+    index(stages)
+    _print_state(store, data_dir)
+    whole = sum(seconds for seconds, _ in stages.seconds.values())
+    wall = sum(seconds for _, seconds in stages.seconds.values())
+    megabytes = _baselines(settings, store, stages)
+    _print(stages, megabytes, store.count("chunks"), whole, wall)
+    if given.move:
+        _move(settings, given.move, index, lambda: _print_state(store, data_dir))
+
+
+def _index(
+    settings: Settings,
+    store: Store,
+    results: Results,
+    chain: Chain,
+    embedder: Embedder,
+    stages: Stages,
+) -> None:
+    """All repositories at their HEADs, stage by stage, as `codesearch index` does it."""
     for entry in settings.repositories:
         repository = git_repository(settings, entry)
         head = repository.head()
@@ -88,11 +118,39 @@ def main() -> None:
             ),
         )
     stages.run("upkeep", lambda: upkeep(store))
-    whole = sum(seconds for seconds, _ in stages.seconds.values())
-    wall = sum(seconds for _, seconds in stages.seconds.values())
-    megabytes = _baselines(settings, store, stages)
-    chunks = store.count("chunks")
-    _print(stages, megabytes, chunks, whole, wall)
+
+
+def _move(
+    settings: Settings, commits: int, index: Callable[[Stages], None], show: Callable[[], None]
+) -> None:
+    """Index again `commits` back, and again where the repositories were before."""
+    there = {entry.name: _git(entry.path, "rev-parse", "HEAD") for entry in settings.repositories}
+    back = {
+        entry.name: _git(entry.path, "rev-parse", f"HEAD~{commits}")
+        for entry in settings.repositories
+    }
+    for way, heads in (("back", back), ("forward", there)):
+        for entry in settings.repositories:
+            _git(entry.path, "update-ref", "HEAD", heads[entry.name])
+        stages = Stages()
+        index(stages)
+        print(f"\n{commits} commits {way}")
+        for stage, (cpu_s, wall_s) in stages.seconds.items():
+            print(f"{stage:<28}{cpu_s:>9.2f}{wall_s:>9.2f}")
+        print(f"{'together':<28}{sum(cpu_s for cpu_s, _ in stages.seconds.values()):>9.2f}")
+        show()
+
+
+def _git(repository: Path | None, *arguments: str) -> str:
+    command = ["git", "-C", str(repository), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _print_state(store: Store, data_dir: Path) -> None:
+    """Chunks, bytes on disk, and the most memory this process has had so far."""
+    size = sum(file.stat().st_size for file in data_dir.rglob("*") if file.is_file()) / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{store.count('chunks')} chunks, {size:.0f} MB on disk, peak memory {peak:.0f} MB")
 
 
 def _baselines(settings: Any, store: Store, stages: Stages) -> float:
@@ -139,8 +197,6 @@ def _print(stages: Stages, megabytes: float, chunks: int, whole: float, wall: fl
         "ratio tree-sitter alone / the whole cutting of the same files: "
         f"{seconds['tree-sitter alone'] / seconds['cut, files with a grammar']:.2f}"
     )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak memory of the process: {peak:.0f} MB")
 
 
 if __name__ == "__main__":

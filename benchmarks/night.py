@@ -30,12 +30,12 @@ from codesearch_assets.chunks import refresh_chunks
 from codesearch_assets.embeddings import refresh_code_embeddings
 from codesearch_assets.repo_snapshots import take_snapshot
 from codesearch_resources.dagster import git_repository
-from codesearch_resources.embedders.make import make_embedder
+from codesearch_resources.embedders.make import wanted_embedder
 from codesearch_resources.settings import load
 from codesearch_resources.store import Store
 settings = load(Path(sys.argv[1]))
 entry = settings.repository(sys.argv[2])
-embedder = make_embedder(settings.embedder)
+embedder = wanted_embedder(settings)
 store = Store(settings.data_dir, embedder.id, embedder.dimensions)
 repository = git_repository(settings, entry)
 take_snapshot(store, repository, entry, repository.head())
@@ -115,14 +115,14 @@ def ticks(file: Path, count: int) -> None:
     from codesearch_assets.definitions import build
     from codesearch_assets.runs import index, instance_of
     from codesearch_resources.dagster import configured
-    from codesearch_resources.embedders.make import make_embedder
+    from codesearch_resources.embedders.make import wanted_embedder
     from codesearch_resources.settings import load
     from codesearch_resources.store import Store
 
     settings = load(file)
     outcomes = index(settings, settings.repositories)
     assert not any(outcome.error for outcome in outcomes), outcomes
-    embedder = make_embedder(settings.embedder)
+    embedder = wanted_embedder(settings)
     store = Store(settings.data_dir, embedder.id, embedder.dimensions)
     definitions = build(str(file))
     sensor = definitions.resolve_sensor_def("nightly")

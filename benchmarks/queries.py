@@ -14,7 +14,7 @@ from lancedb.query import MatchQuery
 
 from codesearch.lanes import DEPTH
 from codesearch.search import Index
-from codesearch_resources.embedders.make import make_embedder
+from codesearch_resources.embedders.make import wanted_embedder
 from codesearch_resources.settings import load
 from codesearch_resources.text import tokens
 
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     arguments = parser.parse_args()
     with Index(load(arguments.corpus / "codesearch.yaml")) as index:
-        store, embedder = index.store, make_embedder(index.settings.embedder)
+        store, embedder = index.store, wanted_embedder(index.settings)
 
         def bare(question: str) -> None:
             """The four ranked look-ups of a question, one after another, ids and scores only."""

@@ -7,9 +7,8 @@ import gc
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,16 +16,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codesearch import terminal
+from codesearch.cli_embedder import embedder
+from codesearch.cli_quota import agrees, plan_summaries, quota
+from codesearch.cli_repos import repos
 from codesearch.cli_summaries import summaries
-from codesearch.command import NEEDS_A_PERSON, command, log, settings_file, settings_of
+from codesearch.command import NEEDS_A_PERSON, command, log, settings_of
 from codesearch.errors import NoConfiguration
 from codesearch.search import Index
 from codesearch.status import statuses
-from codesearch_resources.catalog import plan, read_catalog, struck
-from codesearch_resources.data_dir import DataDirError
+from codesearch_resources.catalog import struck
 from codesearch_resources.git import scrub
 from codesearch_resources.log_file import log_to_file
-from codesearch_resources.settings import FILE_NAME, SettingsError, load
+from codesearch_resources.settings import FILE_NAME, load
 
 if TYPE_CHECKING:
     from codesearch_assets.runs import Outcome
@@ -43,17 +44,22 @@ def main() -> None:
     """
 
 
+main.add_command(repos)
+main.add_command(embedder)
 main.add_command(summaries)
+main.add_command(plan_summaries)
+main.add_command(quota)
 
 
 @main.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--profile",
-    type=click.Choice(["local", "cloud", "extractive"]),
+    type=click.Choice(["local", "cloud", "hybrid", "extractive"]),
     default="extractive",
     show_default=True,
-    help="Who writes the summaries: a model on this machine, one in the cloud, or no model.",
+    help="Who writes the summaries: a model on this machine, one in the cloud, or no model; "
+    "hybrid: one in the cloud, with a local model for the vectors.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before code may leave this machine.")
 @command
@@ -88,113 +94,6 @@ def init(paths: tuple[Path, ...], profile: str, yes: bool, config: str | None) -
     click.echo(f"wrote {file}; now run `codesearch index`, then `codesearch search QUESTION`")
 
 
-@main.group()
-def repos() -> None:
-    """List, add and remove repositories.
-
-    Example: codesearch repos add ~/src/api
-    """
-
-
-@repos.command("list")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@command
-def repos_list(config: str | None, as_json: bool) -> None:
-    """The repositories of the settings, discovered ones too.
-
-    Example: codesearch repos list --json
-    """
-    settings = settings_of(config)
-    if as_json:
-        rows = [entry.model_dump(mode="json") for entry in settings.repositories]
-        click.echo(json.dumps([terminal.without_secrets(row) for row in rows], indent=1))
-        return
-    click.echo(terminal.repositories(settings))
-
-
-@repos.command("add")
-@click.argument("where", metavar="PATH_OR_URL")
-@click.option("--name", help="Its short name; by default the folder's.")
-@click.option("--branch", help="The branch to index; by default HEAD.")
-@click.option("--root", help="Index only this folder of it.")
-@command
-def repos_add(
-    where: str, name: str | None, branch: str | None, root: str | None, config: str | None
-) -> None:
-    """Add a repository to the settings, comments kept.
-
-    Example: codesearch repos add https://example.com/team/api.git --name api
-    """
-    from codesearch_resources.settings_file import add_repository
-
-    settings = settings_of(config)
-    is_url = "://" in where or (":" in where and not Path(where).expanduser().exists())
-    place: dict[str, str] = {"url": where} if is_url else {"path": where}
-    added = add_repository(
-        settings.file,
-        path=place.get("path"),
-        url=place.get("url"),
-        name=name,
-        branch=branch,
-        root=root,
-    )
-    log.info("repos add: %s from %s", added, where)
-    click.echo(f"added {added} to {settings.file}; `codesearch index {added}` indexes it")
-
-
-@repos.command("remove")
-@click.argument("names", nargs=-1, required=True)
-@click.option("--yes", is_flag=True, help="Delete their rows now, however many they are.")
-@command
-def repos_remove(names: tuple[str, ...], yes: bool, config: str | None) -> None:
-    """Strike repositories from the settings, comments kept.
-
-    Search no longer shows them. The next `codesearch index`, or the catalog sensor, deletes their
-    rows, unless that would be more than half of all repositories: then it takes --yes. What was
-    paid for is kept.
-
-    Example: codesearch repos remove api --yes
-    """
-    from codesearch_resources.settings_file import remove_repositories
-
-    file = settings_file(config)  # not loaded yet: other things in it may be wrong
-    if yes:
-        _remove_now(file, names)
-        return
-    remove_repositories(file, names)
-    with suppress(SettingsError, DataDirError):  # of what else is wrong the next command tells
-        settings = settings_of(config)
-        refused = plan(read_catalog(settings.data_dir), settings, datetime.now(UTC)).refused
-        for name in set(names) & set(refused):
-            click.echo(f"{name}: removing it takes more than half of all; add --yes if it is meant")
-    log.info("repos remove: %s", ", ".join(names))
-    click.echo(
-        f"removed {', '.join(names)} from {file}; search no longer shows its rows, and the "
-        "next `codesearch index` deletes them"
-    )
-
-
-def _remove_now(file: Path, names: Sequence[str]) -> None:
-    """Strike repositories that are not struck yet, and delete their rows."""
-    from codesearch_assets.runs import remove_now  # imports Dagster: 1.2 CPU seconds
-    from codesearch_resources.settings_file import remove_repositories
-
-    gone = struck(load(file, absent_ok=True))
-    remove_repositories(file, [name for name in names if name not in gone])
-    settings = load(file, absent_ok=True)
-    log_to_file(settings.data_dir)
-    removed = remove_now(settings, names)
-    log.info("repos remove --yes: %s", ", ".join(names))
-    present = {entry.name for entry in settings.repositories}
-    for name in names:
-        if name in removed:
-            click.echo(f"{name}: {removed[name]} rows deleted")
-        elif name in present:
-            click.echo(f'{name} is still found by `discover`; put "!" and its path there')
-        else:
-            click.echo(f"{name} is being worked on; the next `codesearch index` deletes its rows")
-
-
 @main.command()
 @click.option("--port", default=3000, show_default=True, help="On 127.0.0.1.")
 @command
@@ -211,8 +110,9 @@ def ui(port: int, config: str | None) -> None:
 @main.command()
 @click.argument("names", metavar="[REPO]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Run every step, moved or not.")
+@click.option("--yes", is_flag=True, help="Do not ask about summaries beyond the limits of a run.")
 @command
-def index(names: tuple[str, ...], everything: bool, config: str | None) -> None:
+def index(names: tuple[str, ...], everything: bool, yes: bool, config: str | None) -> None:
     """Bring the index up to date: what has moved, or the named repositories.
 
     Runs the same Dagster jobs as the UI, in this process, and ends with a table.
@@ -222,7 +122,7 @@ def index(names: tuple[str, ...], everything: bool, config: str | None) -> None:
     settings = settings_of(config)
     entries = [settings.repository(name) for name in dict.fromkeys(names)]
     entries = entries or list(settings.repositories)
-    if not entries:
+    if not entries and not struck(settings):  # what was struck goes first
         raise NoConfiguration(
             f"{settings.file} lists no repository; `codesearch repos add PATH` adds one"
         )
@@ -230,12 +130,13 @@ def index(names: tuple[str, ...], everything: bool, config: str | None) -> None:
     with terminal.progress():
         from codesearch_assets.runs import index as run_index  # Dagster: 1.2 CPU seconds
 
-        outcomes = run_index(settings, entries, everything=everything)
+        outcomes = run_index(settings, entries, everything=everything, agrees=agrees(yes))
     with Index(settings) as opened:
         found = statuses(settings, opened.store)
+        about_vectors = opened.notices()
     standing = [one for one in found if one.repo in names or not names]
     click.echo(terminal.outcomes(standing, outcomes))
-    for warning in terminal.warnings(settings, standing):
+    for warning in [*terminal.warnings(settings, standing), *about_vectors]:
         log.warning("index: %s", warning)
         click.echo(f"note: {warning}", err=True)
     for outcome in outcomes:
@@ -267,7 +168,7 @@ def _uncollected() -> Iterator[None]:
 
 
 @main.command()
-@click.argument("query", nargs=-1, required=True)
+@click.argument("query", nargs=-1)
 @click.option("--repo", "repos", multiple=True, help="Only this repository; may be repeated.")
 @click.option("--language", "languages", multiple=True, help="Only this language.")
 @click.option("--path", "paths", multiple=True, metavar="GLOB", help="Only paths like this.")
@@ -275,18 +176,32 @@ def _uncollected() -> Iterator[None]:
 @click.option("--per-file", default=1, show_default=True, help="Hits a file may have.")
 @click.option("--limit", default=10, show_default=True, help="Hits in all.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--like", metavar="PATH:LINE", help="Code near the one there, instead of QUERY.")
 @click.option("--explain", is_flag=True, help="Say why each hit is here.")
+@click.option("--expect", metavar="GLOB", help="Say of these files why they are not higher.")
 @command
 def search(
-    query: tuple[str, ...], as_json: bool, explain: bool, config: str | None, **options: Any
+    query: tuple[str, ...],
+    as_json: bool,
+    like: str | None,
+    explain: bool,
+    expect: str | None,
+    config: str | None,
+    **options: Any,
 ) -> None:
     """Find the code that does what QUERY says.
 
     Example: codesearch search where do we back off after a quota error
     """
+    if bool(query) == bool(like):
+        raise click.UsageError("ask with a QUERY or with --like, one of them")
     settings = settings_of(config)
     with _uncollected(), Index(settings) as opened:
-        answer = opened.ask(" ".join(query), **options)
+        if like:
+            answer = opened.like(like, **options)
+        else:
+            answer = opened.ask(" ".join(query), expect=expect or "", **options)
+    explain = explain or bool(expect)
     asked = answer.query[:MOST_LOGGED]
     log.info("search: %d hits in %.0f ms: %r", len(answer.hits), answer.took_ms, asked)
     for notice in answer.notices:

@@ -80,8 +80,11 @@ def settings_file(config: str | None) -> Path:
 
 
 def settings_of(config: str | None) -> Settings:
-    """The settings in force, with this command's log begun under their data folder."""
-    settings = load(settings_file(config))
+    """The settings in force, with this command's log begun under their data folder.
+
+    A listed folder that is not there, or is no repository, costs that one alone: `index` names it.
+    """
+    settings = load(settings_file(config), absent_ok=True)
     check_data_dir(settings.data_dir, settings.file)
     log_to_file(settings.data_dir)
     return settings

@@ -91,7 +91,9 @@ def plan(settings: Settings, store: Store, results: "Results", where: Mapping[st
 
     Raises BadQuery without a model in the chain, UnknownRepository for a name that nobody has.
     """
-    from codesearch_resources.quota.interim import dollars
+    from codesearch_resources.calls import Usage
+    from codesearch_resources.quota.metered import price_of
+    from codesearch_resources.quota.rates import cost
     from codesearch_resources.summarizers.base import Piece, summary_key
     from codesearch_resources.summarizers.prompt import build
 
@@ -110,13 +112,15 @@ def plan(settings: Settings, store: Store, results: "Results", where: Mapping[st
     prompts = [build(Piece(**row), link.context_tokens) for row in rows.to_pylist()]
     repos = [name for _, name in ids.values()]
     given, taken = sum(p.input_tokens for p in prompts), sum(p.output_cap for p in prompts)
+    rate = price_of(link, settings.meters)
+    expected = rate and cost(rate, Usage(input=given, output=taken))
     return Upgrade(
         keys=frozenset(ids),
         repos={name: repos.count(name) for name in sorted(set(repos))},
         by=f"{link.name} ({link.model})",
         input=given,
         output=taken,
-        dollars=dollars(link.price, given, taken),
+        dollars=expected.amount if expected else None,
     )
 
 

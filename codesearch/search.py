@@ -1,93 +1,50 @@
 """Search: lanes, then ranking, then hits. Imports no Dagster."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from codesearch.errors import BadQuery, NoConfiguration, NotIndexed, SearchError
+from codesearch.expected import explain_expected
 from codesearch.filters import Filters, check_filters, make_filters
-from codesearch.lanes import Found, Lanes
-from codesearch.ranking import Candidate, Query, RankedFile, meant, parse, rank
+from codesearch.hits import Answer, Chosen, Hit, apart, choose
+from codesearch.lanes import Found, chunk_at
+from codesearch.query import Query, parse
+from codesearch.ranking import RankedFile, rank, rank_near
+from codesearch.serving import Serving
+from codesearch.symbols import meant
 from codesearch_resources.data_dir import check_data_dir
-from codesearch_resources.embedders.make import make_embedder
 from codesearch_resources.settings import Settings, find, load
-from codesearch_resources.store import SOON, Store
 from codesearch_resources.text import readable, words
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = ["text", "symbols", "start_line", "end_line"]
-MOST_MORE = 5  # other chunks of a file folded under its hit
 MOST_NAMED = 5  # repositories that one notice names
+STANDS = 1.0  # seconds that commits and times of repositories are held to be as they were read
 ASKED_AT_MOST = 3  # times, while chunks that were found are gone before their text is read
 
 
-@dataclass(frozen=True, slots=True)
-class More:
-    """Another chunk of a hit's file worth a look."""
+class Options(TypedDict, total=False):
+    """What limits an answer."""
 
-    start_line: int
-    end_line: int
-    symbol: str
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One answer: a chunk, where it lies, and why it is here.
-
-    `path` is the path in the repository, lines count from 1 and include both ends, and `text` is
-    those lines at `commit`. `symbol` is the definition that was meant where the chunk holds
-    several; `kind` is the chunk's own. `lanes` gives the chunk's rank in each lane that found it,
-    `rules` what each rule added to the score.
-    """
-
-    repo: str
-    path: str
-    start_line: int
-    end_line: int
-    symbol: str
-    kind: str
-    language: str
-    summary: str
-    text: str
-    score: float
-    lanes: Mapping[str, int]
-    more: tuple[More, ...]
-    commit: str
-    indexed_at: datetime | None
-    rules: Mapping[str, float] = field(default_factory=dict)
-
-    def as_dict(self, *, explain: bool = False) -> dict[str, Any]:
-        """The hit in the form of the JSON output; with `rules` when asked to explain."""
-        found = asdict(self)
-        found["indexed_at"] = self.indexed_at.isoformat() if self.indexed_at else None
-        if not explain:
-            del found["rules"]
-        return found
+    repos: Sequence[str] | None
+    languages: Sequence[str] | None
+    paths: Sequence[str] | None
+    kinds: Sequence[str] | None
+    per_file: int
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The hits of one question, what a person should know about them, and how long it took."""
-
-    query: str
-    hits: tuple[Hit, ...]
-    notices: tuple[str, ...]
-    took_ms: float
-
-    def as_dict(self, *, explain: bool = False) -> dict[str, Any]:
-        """The answer in the form of the JSON output."""
-        return {
-            "query": self.query,
-            "took_ms": round(self.took_ms, 1),
-            "notices": list(self.notices),
-            "hits": [hit.as_dict(explain=explain) for hit in self.hits],
-        }
+class _Asked:
+    filters: Filters
+    per_file: int
+    limit: int
+    standing: Mapping[str, Mapping[str, Any]]
 
 
 class Index:
@@ -96,9 +53,9 @@ class Index:
     def __init__(self, settings: Settings) -> None:
         check_data_dir(settings.data_dir, settings.file)
         self.settings = settings
-        embedder = make_embedder(settings.embedder)
-        self.store = Store(settings.data_dir, embedder.id, embedder.dimensions, sees_commits=SOON)
-        self._lanes = Lanes(self.store, embedder)
+        self._serving = Serving(settings)
+        self.store = self._serving.store
+        self._stood: tuple[float, dict[str, dict[str, Any]]] | None = None
 
     def __enter__(self) -> "Index":
         return self
@@ -108,67 +65,114 @@ class Index:
 
     def close(self) -> None:
         """End the threads that ask the lanes."""
-        self._lanes.close()
+        self._serving.close()
 
-    def search(
-        self,
-        query: str,
-        *,
-        repos: Sequence[str] | None = None,
-        languages: Sequence[str] | None = None,
-        paths: Sequence[str] | None = None,
-        kinds: Sequence[str] | None = None,
-        per_file: int = 1,
-        limit: int = 10,
-    ) -> list[Hit]:
+    def search(self, query: str, **options: Unpack[Options]) -> list[Hit]:
         """The best hits, best first.
 
         Each filter holds when any of its values does; `paths` are globs. Raises UnknownRepository,
         BadQuery for a question without words and for a language or kind that is not there,
         NotIndexed before the first `codesearch index`.
         """
-        answer = self.ask(
-            query, repos=repos, languages=languages, paths=paths, kinds=kinds,
-            per_file=per_file, limit=limit,
-        )  # fmt: skip
-        return list(answer.hits)
+        return list(self.ask(query, **options).hits)
 
-    def ask(
-        self,
-        query: str,
-        *,
-        repos: Sequence[str] | None = None,
-        languages: Sequence[str] | None = None,
-        paths: Sequence[str] | None = None,
-        kinds: Sequence[str] | None = None,
-        per_file: int = 1,
-        limit: int = 10,
-    ) -> Answer:
-        """`search`, with notices and time."""
+    def ask(self, query: str, *, expect: str = "", **options: Unpack[Options]) -> Answer:
+        """`search`, with notices and time; says of files that fit the glob `expect` why they are
+        not higher."""
         started = time.perf_counter()
         text = readable(query)
         if not words(text):
             raise BadQuery("the question holds no words; ask with some, or with a name")
+        asked = self._asked(options)
+        parsed = parse(text)
+
+        def ranked(found: Found, most: int | None) -> list[RankedFile]:
+            return rank(parsed, found.candidates, found.evidence, most)
+
+        def find() -> Found:
+            return self._serving.lanes.find(parsed, asked.filters.where)
+
+        found, hits = self._settle(parsed, asked, find, ranked)
+        notices = (*self._not_indexed(asked), *self.notices(), *found.notices)
+        expected = (
+            explain_expected(readable(expect), self.store, found, ranked(found, 0))
+            if expect
+            else ()
+        )
+        took = (time.perf_counter() - started) * 1000
+        return Answer(text, tuple(hits), notices, took, expected)
+
+    def related(self, hit: Hit, **options: Unpack[Options]) -> list[Hit]:
+        """The code nearest to a hit's, in every repository, nearest first; the hit left out."""
+        place = f"{hit.path}:{hit.start_line}"
+        return list(self.like(place, of=hit.repo, **options).hits)
+
+    def like(self, place: str, *, of: str = "", **options: Unpack[Options]) -> Answer:
+        """The code nearest to the chunk at `place`, which is PATH:LINE, as by `related`.
+
+        `of` names the repository the path is in, where several have it. Raises BadQuery when no
+        chunk is there.
+        """
+        started = time.perf_counter()
+        asked = self._asked(options)
+        chunk_id = chunk_at(self.store, readable(place), of)
+
+        def find() -> Found:
+            return self._serving.lanes.near(chunk_id, asked.filters.where)
+
+        def ranked(found: Found, most: int | None) -> list[RankedFile]:
+            return rank_near(found.candidates, found.evidence)
+
+        found, hits = self._settle(parse(""), asked, find, ranked)
+        took = (time.perf_counter() - started) * 1000
+        notices = (*self._not_indexed(asked), *self.notices(), *found.notices)
+        return Answer(place, tuple(hits), notices, took)
+
+    def _asked(self, options: Options) -> _Asked:
+        """The options, checked. Raises UnknownRepository, BadQuery and NotIndexed."""
+        per_file, limit = options.get("per_file", 1), options.get("limit", 10)
         if limit < 1 or per_file < 1:
             raise BadQuery("limit and per-file are at least 1")
+        repos = options.get("repos")
         for name in repos or ():
             self.settings.repository(name)
         standing = self._standing()
-        filters = make_filters(self._limited(repos, standing), languages, paths, kinds)
+        filters = make_filters(
+            self._limited(repos, standing),
+            options.get("languages"),
+            options.get("paths"),
+            options.get("kinds"),
+        )
         check_filters(filters, self.store)
-        parsed = parse(text)
+        return _Asked(filters, per_file, limit, standing)
+
+    def _settle(
+        self,
+        query: Query,
+        asked: _Asked,
+        find: Callable[[], Found],
+        ranked: Callable[[Found, int | None], list[RankedFile]],
+    ) -> tuple[Found, list[Hit]]:
+        """Ask the lanes until every hit can be shown: a commit may take a chunk away meanwhile."""
         # A removal that was cut short leaves rows of a repository that no table speaks of any more.
         known = {entry.name for entry in self.settings.repositories}
+        before: list[str] = []
         for _ in range(ASKED_AT_MOST):
-            found = self._lanes.find(parsed, filters.where)
-            candidates = {key: one for key, one in found.candidates.items() if one.repo in known}
-            chosen = _chosen(rank(parsed, candidates, found.evidence), per_file, limit)
-            hits = self._hits(parsed, found, chosen, standing)
-            if len(hits) == len(chosen):
+            found = find()
+            gone = [key for key, one in found.candidates.items() if one.repo not in known]
+            for key in gone:
+                del found.candidates[key]
+            chosen = choose(ranked(found, asked.limit), asked.per_file, asked.limit)
+            hits = self._hits(query, found, chosen, asked.standing)
+            ids = [chunk.chunk_id for _, chunk, _ in chosen]
+            if len(hits) == len(chosen) or ids == before:  # whole, or lasting
                 break
-        notices = [*self._not_indexed(filters, standing), *found.notices]
-        took = (time.perf_counter() - started) * 1000
-        return Answer(text, tuple(hits), tuple(notices), took)
+            before = ids
+        return found, hits
+
+    def notices(self) -> list[str]:
+        """What a person should know about the vectors that are searched."""
+        return self._serving.notices()
 
     def table(self, name: str) -> "pd.DataFrame":
         """A whole table as a pandas DataFrame: `chunks`, `files`, `summaries`, …"""
@@ -191,8 +195,12 @@ class Index:
     def _standing(self) -> dict[str, dict[str, Any]]:
         """For each repository with chunks: their commit and when they were indexed."""
         self._require_index()
-        rows = self.store.read("repositories", ["repo", "chunks_commit", "indexed_at"]).to_pylist()
-        return {row["repo"]: row for row in rows if row["chunks_commit"] is not None}
+        if self._stood is None or time.monotonic() - self._stood[0] > STANDS:
+            columns = ["repo", "chunks_commit", "indexed_at"]
+            rows = self.store.read("repositories", columns).to_pylist()
+            found = {row["repo"]: row for row in rows if row["chunks_commit"] is not None}
+            self._stood = (time.monotonic(), found)
+        return self._stood[1]
 
     def _limited(
         self, repos: Sequence[str] | None, standing: Mapping[str, object]
@@ -201,9 +209,9 @@ class Index:
         configured = [entry.name for entry in self.settings.repositories]
         return repos or (None if standing.keys() <= set(configured) else configured)
 
-    def _not_indexed(self, filters: Filters, standing: Mapping[str, object]) -> list[str]:
-        asked = filters.repos or [entry.name for entry in self.settings.repositories]
-        missing = [name for name in asked if name not in standing]
+    def _not_indexed(self, asked: _Asked) -> list[str]:
+        named = asked.filters.repos or [entry.name for entry in self.settings.repositories]
+        missing = [name for name in named if name not in asked.standing]
         more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
         names = ", ".join(missing[:MOST_NAMED]) + more
         return [f"not indexed yet: {names}; run `codesearch index`"] if missing else []
@@ -212,7 +220,7 @@ class Index:
         self,
         query: Query,
         found: Found,
-        chosen: Sequence[tuple[RankedFile, Candidate, tuple[More, ...]]],
+        chosen: Sequence[Chosen],
         standing: Mapping[str, Mapping[str, Any]],
     ) -> list[Hit]:
         """Read what a hit shows, for the chosen few only; one that is gone meanwhile is left out.
@@ -220,8 +228,9 @@ class Index:
         Lines and text come from one row: a commit may have moved them since the lanes were asked.
         """
         ids = [chunk.chunk_id for _, chunk, _ in chosen]
-        texts = _apart(chosen, self._by_id("chunks", SHOWN, ids))
-        summaries = self._by_id("summaries", ["summary"], ids)
+        reading = self._serving.lanes.pool.submit(self._by_id, "summaries", ["summary"], ids)
+        texts = apart(chosen, self._by_id("chunks", SHOWN, ids))
+        summaries = reading.result()
         places = {
             lane: {chunk_id: place for place, chunk_id in enumerate(order, 1)}
             for lane, order in found.order.items()
@@ -253,51 +262,6 @@ class Index:
         return {row["chunk_id"]: row for row in rows}
 
 
-def _chosen(
-    ranked: Iterable[RankedFile], per_file: int, limit: int
-) -> list[tuple[RankedFile, Candidate, tuple[More, ...]]]:
-    """Each file's best chunks as hits, its next ones folded under the first; none overlap."""
-    chosen: list[tuple[RankedFile, Candidate, tuple[More, ...]]] = []
-    for file in ranked:
-        apart = _without_overlap(file.chunks)
-        rest = tuple(
-            More(c.start_line, c.end_line, c.symbol, round(score, 4))
-            for c, score in apart[per_file : per_file + MOST_MORE]
-        )
-        for place, (chunk, _) in enumerate(apart[:per_file]):
-            chosen.append((file, chunk, rest if place == 0 else ()))
-            if len(chosen) == limit:
-                return chosen
-    return chosen
-
-
-def _apart(
-    chosen: Sequence[tuple[RankedFile, Candidate, tuple[More, ...]]], shown: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The rows of chosen chunks, best first, without those that overlap a better one's file."""
-    kept: dict[str, Any] = {}
-    taken: dict[tuple[str, str], list[tuple[int, int]]] = {}
-    for _, chunk, _ in chosen:
-        row = shown.get(chunk.chunk_id)
-        if row is None:
-            continue
-        start, end = row["start_line"], row["end_line"]
-        lines = taken.setdefault((chunk.repo, chunk.path), [])
-        if all(end < first or start > last for first, last in lines):
-            kept[chunk.chunk_id] = row
-            lines.append((start, end))
-    return kept
-
-
-def _without_overlap(chunks: Sequence[tuple[Candidate, float]]) -> list[tuple[Candidate, float]]:
-    """Best first; a reader can meet old and new text of one edited definition for an instant."""
-    kept: list[tuple[Candidate, float]] = []
-    for chunk, score in chunks:
-        if all(chunk.end_line < k.start_line or chunk.start_line > k.end_line for k, _ in kept):
-            kept.append((chunk, score))
-    return kept
-
-
 def open_index(config: str | Path | None = None) -> Index:
     """Open the index of a configuration file, found as the CLI finds it when not given.
 
@@ -306,4 +270,4 @@ def open_index(config: str | Path | None = None) -> Index:
     file = find(str(config) if config is not None else None)
     if file is None:
         raise NoConfiguration("there is no codesearch.yaml here or above: run `codesearch init`")
-    return Index(load(file))
+    return Index(load(file, absent_ok=True))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codesearch.search import Answer, Hit
+from codesearch.hits import Answer, Expected, Hit
 from codesearch.status import RepositoryStatus
 from codesearch_resources.git import redact
 from codesearch_resources.progress import watched_by
@@ -92,7 +92,19 @@ def answer(found: Answer, *, explain: bool) -> str:
         lines += [*_hit(place, hit, explain=explain), ""]
     if not found.hits:
         lines.append("nothing found")
+    for file in found.expected:
+        lines += _expected(file)
     return "\n".join(lines).rstrip()
+
+
+def _expected(file: Expected) -> list[str]:
+    place = f"at {file.place}" if file.place else "not found"
+    lines = [f"expected  {file.repo}  {plain(file.path)}  {place}: {plain(file.why)}"]
+    if file.place:
+        lanes = ", ".join(f"{lane} #{rank}" for lane, rank in file.lanes.items())
+        rules = ", ".join(f"{rule} {share:+.2f}" for rule, share in file.rules.items())
+        lines += [f"    lanes: {lanes}", f"    score {sum(file.rules.values()):.4f}: {rules}"]
+    return lines
 
 
 def _hit(place: int, hit: Hit, *, explain: bool) -> list[str]:
@@ -171,6 +183,8 @@ def warnings(settings: Settings, standing: Sequence[RepositoryStatus]) -> list[s
         }
         if odd:
             found.append(f"{one.repo}: odd files: {_counts(odd)}; all others are indexed")
+        if one.waiting:
+            found.append(f"{one.repo}: chunks wait for a better summary: {one.waiting}")
     return found
 
 

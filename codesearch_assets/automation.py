@@ -1,16 +1,21 @@
 """Jobs, and the three sensors: catalog and upkeep run as installed, the night when switched on."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
 
 from codesearch_assets import night
-from codesearch_assets.chunks import chunks
-from codesearch_assets.embeddings import code_embeddings, summary_embeddings
-from codesearch_assets.freshness import needs_refresh, needs_summarise, tables_state
+from codesearch_assets.freshness import (
+    needs_refresh,
+    needs_summarise,
+    summaries_state,
+    tables_state,
+)
 from codesearch_assets.partitions import (
     COMMIT_TAG,
     NAME,
@@ -18,10 +23,8 @@ from codesearch_assets.partitions import (
     repositories_partitions,
 )
 from codesearch_assets.removal import is_worked_on, removal_request, remove_job
-from codesearch_assets.repo_snapshots import repo_snapshots
 from codesearch_assets.reporting import told
-from codesearch_assets.summaries import summaries
-from codesearch_assets.upkeep import upkeep, wants_upkeep
+from codesearch_assets.upkeep import wants_upkeep
 from codesearch_resources.catalog import Plan, plan, read_catalog, write_catalog
 from codesearch_resources.dagster import NO_CONFIGURATION, RepositoriesResource, StoreResource
 from codesearch_resources.embedders.base import Embedder
@@ -38,17 +41,17 @@ UPKEEP_PRIORITY, REFRESH_PRIORITY, SLICE_PRIORITY = "10", "5", "0"
 
 refresh_job = dg.define_asset_job(
     "refresh",
-    selection=dg.AssetSelection.assets(repo_snapshots, chunks, code_embeddings),
+    selection=dg.AssetSelection.assets(*night.ASSETS["refresh"]),
     description="Make a repository searchable at its newest commit.",
 )
 summarise_job = dg.define_asset_job(
     "summarise",
-    selection=dg.AssetSelection.assets(summaries, summary_embeddings),
+    selection=dg.AssetSelection.assets(*night.ASSETS["summarise"]),
     description="Give a repository's chunks their summaries, as far as a provider may be used.",
 )
 upkeep_job = dg.define_asset_job(
     "upkeep",
-    selection=dg.AssetSelection.assets(upkeep),
+    selection=dg.AssetSelection.assets(*night.ASSETS["upkeep"]),
     description="Compact and index the tables where it pays.",
 )
 
@@ -172,6 +175,7 @@ def _tick(
     summarizer: Summarizer,
 ) -> dg.SensorResult:
     """Request what the night asks for when it is due, and the next slice of summaries."""
+    deadline = time.monotonic() + night.SUMMARIES_DEADLINE
     now, tables = night.now(), store.open(embedder)
     requests: list[dg.RunRequest] = []
     lines: list[str] = []
@@ -180,15 +184,15 @@ def _tick(
     refreshed = {request.partition_key for request in requests}
     entries = [entry for entry in settings.repositories if entry.name not in refreshed]
     with closing(store.results()) as results:
-        chosen, settled = _next_slice(
-            context, settings, entries, tables, results, embedder, summarizer, cursor, now
+        chosen, cursor = _next_slice(
+            context, settings, entries, tables, results, embedder, summarizer, cursor, now, deadline
         )
     for line in lines:
         context.log.warning(line)
     if chosen is not None:
         tags = {"dagster/priority": SLICE_PRIORITY}
         requests.append(dg.RunRequest(job_name="summarise", partition_key=chosen, tags=tags))
-    cursor = cursor.after(night.latest_night(settings.nightly, now), settled)
+    cursor = cursor.after(night.latest_night(settings.nightly, now))
     if requests:
         return dg.SensorResult(run_requests=requests, cursor=cursor.text())
     quiet = "; ".join(lines) or f"nothing moved; the night last began {cursor.night}"
@@ -208,9 +212,11 @@ def _refresh_requests(
         head = found.get(entry.name)
         if head is None or entry.name not in known:
             continue
+        if not needs_refresh(tables, entry, head, embedder):
+            continue
         if night.is_busy(context.instance, settings, "refresh", entry.name):
             lines.append(f"{entry.name}: a refresh of it is still under way")
-        elif needs_refresh(tables, entry, head, embedder):
+        else:
             tags = {COMMIT_TAG: head, "dagster/priority": REFRESH_PRIORITY}
             requests.append(dg.RunRequest(job_name="refresh", partition_key=entry.name, tags=tags))
     return requests, lines
@@ -226,27 +232,32 @@ def _next_slice(
     summarizer: Summarizer,
     cursor: night.Cursor,
     now: datetime,
-) -> tuple[str | None, dict[str, str]]:
-    """The repository whose slice is next, and which repositories lack nothing."""
-    slices, state = results.slices(), tables_state(tables, results, summarizer)
-    settled = {name: seen for name, seen in cursor.settled.items() if seen == state}
+    deadline: float,
+) -> tuple[str | None, night.Cursor]:
+    """The repository whose slice is next; the cursor knows those that lack nothing.
+
+    They are looked at in turn, and no further than to the first that lacks something.
+    """
     if night.any_busy(context.instance, settings, "summarise"):
-        return None, settled
-    waiting = []
-    for entry in entries:
-        last = slices.get(entry.name)
-        if entry.name in settled or (last is not None and not last.may_follow(now)):
-            continue
-        if not tables.repository_row(entry.name).get("chunks_commit"):
-            continue
-        if night.failed_lately(context.instance, "summarise", entry.name):
-            continue
-        if needs_summarise(tables, results, entry.name, embedder, summarizer):
-            waiting.append(entry.name)
-        else:
-            settled[entry.name] = state
+        return None, cursor
+    slices, state = results.slices(), tables_state(tables, results, summarizer)
+    settled = dict(cursor.settled) if state == cursor.tables else {}
     served = {name: last.served_at for name, last in slices.items()}
-    return night.next_slice(waiting, served), settled
+    for name in night.in_turn((entry.name for entry in entries), served):
+        last = slices.get(name)
+        if name in settled or (last is not None and not last.may_follow(now)):
+            continue
+        if time.monotonic() > deadline:
+            context.log.warning(f"summaries of {name} and others: looked at by the next tick")
+            return None, replace(cursor, settled={**cursor.settled, **settled})
+        own = summaries_state(tables, results, name, summarizer, last)
+        if own != cursor.settled.get(name) and tables.repository_row(name).get("chunks_commit"):
+            if night.failed_lately(context.instance, "summarise", name):
+                continue
+            if needs_summarise(tables, results, name, embedder, summarizer):
+                return name, replace(cursor, settled={**cursor.settled, **settled})
+        settled[name] = own
+    return None, replace(cursor, settled=settled, tables=state)
 
 
 @dg.sensor(

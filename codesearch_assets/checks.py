@@ -13,7 +13,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from codesearch_resources.store import Store
+from codesearch_resources.store import Store, count_by
 from codesearch_resources.summarizers.order import Summarizer, accepted
 
 UNIT_TOLERANCE = 1e-2  # float16 keeps three digits
@@ -73,8 +73,21 @@ def without_vector(store: Store, source: str, vectors: str) -> Counter[str]:
     return Counter(repo for chunk_id, repo in pairs if chunk_id not in have)
 
 
+def refused_texts(store: Store, table: str) -> Counter[str]:
+    """Rows without a vector, since the embedder refused their text, by repository."""
+    return Counter(count_by(store.read(table, ["repo"], "vector IS NULL"), "repo"))
+
+
+def vectors_are_unit(store: Store, table: str, name: str) -> dg.AssetCheckResult:
+    """The check `name`: an error for unsound vectors, else a warning for refused texts."""
+    if unsound := unsound_vectors(store, table):
+        return result(name, unsound, "vectors that are not of unit length")
+    refused = refused_texts(store, table)
+    return result(name, refused, "texts that the embedder refused", warn=True)
+
+
 def unsound_vectors(store: Store, table: str) -> Counter[str]:
-    """Vectors that are null, zero, not finite or not of unit length, by repository."""
+    """Vectors that are zero, not finite or not of unit length, by repository."""
     width = store.specs[table].schema.field("vector").type.list_size
     return store.ask(table, partial(_scan, width, store.count(table) or 1))
 
@@ -87,10 +100,9 @@ def _scan(width: int, most: int, table: Any) -> Counter[str]:
 
 
 def _unsound(batch: pa.RecordBatch, width: int) -> list[str]:
-    column = batch.column("vector")
+    batch = batch.filter(batch.column("vector").is_valid())
     repos = batch.column("repo").to_pylist()
-    flat = column.fill_null([0.0] * width) if column.null_count else column
-    values: Any = flat.flatten().to_numpy(zero_copy_only=False)
+    values: Any = batch.column("vector").flatten().to_numpy(zero_copy_only=False)
     lengths = np.linalg.norm(values.reshape(len(repos), width).astype(np.float32), axis=1)
     return [
         repo

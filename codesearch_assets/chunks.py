@@ -12,6 +12,7 @@ import dagster as dg
 import pyarrow as pa
 
 from codesearch_assets import checks
+from codesearch_assets.centrality import centrality_is_whole, refresh_centrality
 from codesearch_assets.chunking.chunk import Chunk, FileChunks, Symbol
 from codesearch_assets.chunking.chunker import CHUNKER_VERSION
 from codesearch_assets.chunking.worker import CuttingProcess
@@ -24,6 +25,7 @@ from codesearch_assets.reporting import (
     exclusively,
     warn_left_out,
 )
+from codesearch_assets.slow_files import SlowFiles
 from codesearch_assets.stored_chunks import StoredChunks
 from codesearch_resources.dagster import RepositoriesResource, StoreResource
 from codesearch_resources.data_dir import require_space
@@ -66,6 +68,7 @@ class ChunksResult:
     parsed_now: int = 0
     megabytes: float = 0.0
     outcomes: Counter[str] = field(default_factory=Counter)
+    slowest: SlowFiles = field(default_factory=SlowFiles)
     change: Change = field(default_factory=Change)
 
 
@@ -101,11 +104,13 @@ def refresh_chunks(store: Store, repository: Repository) -> ChunksResult:
             partition.replace_files(_cut_batch(cutting, repository, batch))
             report("chunks", result.parsed_now, len(todo))
     partition.remove_files_but(wanted.keys())
-    store.update_repository(
-        repo,
-        chunks_commit=row["repo_snapshots_commit"],
-        chunks_fingerprint=fingerprint(row["repo_snapshots_fingerprint"]),
-    )
+    cut = fingerprint(row["repo_snapshots_fingerprint"])
+    done = {"chunks_commit": row["repo_snapshots_commit"], "chunks_fingerprint": cut}
+    # A killed run may have written chunks and not what follows from them.
+    noted = all(row[name] == value for name, value in done.items())
+    if result.change != Change() or not noted or not centrality_is_whole(store, repo):
+        refresh_centrality(store, repo)
+    store.update_repository(repo, **done)
     result.outcomes = file_outcomes(store, repo)
     return result
 
@@ -146,7 +151,8 @@ def _wanted_files(store: Store, repo: str) -> dict[str, SourceFile]:
 
 def _file_digest(file: SourceFile, chunk_digests: Iterable[int]) -> int:
     """The digest of a file's row: what was cut and every row that came of it."""
-    return digest(file.blob_id, file.language, CHUNKS_VERSION, *sorted(chunk_digests))
+    marks = ",".join(file.marks)
+    return digest(file.blob_id, file.language, marks, CHUNKS_VERSION, *sorted(chunk_digests))
 
 
 def _file_batches(files: Sequence[SourceFile]) -> Iterator[list[SourceFile]]:
@@ -218,6 +224,7 @@ class _Partition:
             chunk_digests = chunk_columns["digest"][before:]
             _append_file(file_columns, self.repo, file, found, chunk_digests)
             self.result.parsed_now += 1
+            self.result.slowest.note(found.seconds, file.path, file.size, found.outcome)
             self.result.megabytes += file.size / 1e6
         rows = pa.table(chunk_columns, schema=CHUNKS.schema)
         written = self.store.upsert_changed("chunks", rows, old)
@@ -379,7 +386,8 @@ def chunks(
             "commit": result.commit or "(no commits yet)",
             "chunks": total,
             "files": result.files,
-            "files_by_outcome": counts_table("outcome", result.outcomes),
+            "files_by_outcome": counts_table("outcome", files=result.outcomes),
+            "slowest_files": result.slowest.table(),
             "files_cut_now": result.parsed_now,
             "files_kept": result.files - result.parsed_now,
             "megabytes_cut_now": round(result.megabytes, 3),

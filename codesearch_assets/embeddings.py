@@ -5,8 +5,9 @@ repository has embedded before is copied; only the rest goes to the embedder, in
 written as they come, so that a killed run loses one batch at most.
 """
 
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -22,11 +23,17 @@ from codesearch_assets.reporting import (
     exclusively,
 )
 from codesearch_assets.summaries import summaries
+from codesearch_resources.coverage import store_of, switch_when_covered
 from codesearch_resources.dagster import StoreResource
-from codesearch_resources.embedders.base import Document, Embedder
+from codesearch_resources.embedders.base import Document, Embedder, EmbeddingError, TextsRefused
+from codesearch_resources.embedders.make import embedder_of, set_of
 from codesearch_resources.progress import report
+from codesearch_resources.sets import read_sets
+from codesearch_resources.settings import Settings
 from codesearch_resources.store import Change, Store, batched, of_repo
 from codesearch_resources.text import digest, key
+
+Vector = np.ndarray[tuple[int], np.dtype[np.float16]]
 
 BATCH = 2_000  # texts; what a kill -9 loses at most
 EMBEDDINGS_VERSION = 1
@@ -38,6 +45,7 @@ class EmbeddingsResult:
 
     embedded: int = 0  # texts given to the embedder
     copied: int = 0  # rows whose text already had a vector
+    refused: dict[str, str] = field(default_factory=dict)  # chunk id to why it has no vector
     change: Change = field(default_factory=Change)
 
 
@@ -90,9 +98,10 @@ def _summary_document(row: dict[str, object]) -> Document:
 def embed_partition(
     store: Store, repo: str, vectors: str, source: Source, embedder: Embedder
 ) -> EmbeddingsResult:
-    """Make the table `vectors` hold one vector for each row of `source`, and no other.
+    """Make the table `vectors` hold one row for each row of `source`, and no other.
 
-    Raises EmbeddingError when the embedder has no vector for a text.
+    A text that the embedder refuses gets a row without a vector, which no search meets; it is not
+    asked for again. Raises EmbeddingError when the embedder cannot be asked.
     """
     known = store.digests(vectors, repo)
     todo = sorted(row for row, value in source.digests.items() if known.get(row) != value)
@@ -120,11 +129,17 @@ def _vector_rows(
     by_hash = _known_vectors(store, vectors, hashes)
     missing = {h: text for h, text in zip(hashes, texts, strict=True) if h not in by_hash}
     if missing:
-        fresh = embedder.embed(list(missing.values()), "document").astype(np.float16)
-        by_hash |= dict(zip(missing, fresh, strict=True))
+        try:
+            fresh, refused = embedder.embed(list(missing.values()), "document"), {}
+        except TextsRefused as some:
+            fresh, refused = some.vectors, dict(some.refused)
+        found = zip(missing, fresh.astype(np.float16), strict=True)
+        by_hash |= {h: None if n in refused else v for n, (h, v) in enumerate(found)}
+        reasons = {h: refused[n] for n, h in enumerate(missing) if n in refused}
+        ids_of = zip((row["chunk_id"] for row in rows), hashes, strict=True)
+        result.refused |= {chunk_id: reasons[h] for chunk_id, h in ids_of if h in reasons}
     result.embedded += len(missing)
     result.copied += len(rows) - len(missing)
-    flat = np.concatenate([by_hash[h] for h in hashes]) if rows else np.zeros(0, np.float16)
     return pa.table(
         {
             "chunk_id": [row["chunk_id"] for row in rows],
@@ -133,24 +148,34 @@ def _vector_rows(
             "language": [row["language"] for row in rows],
             "kind": [row["kind"] for row in rows],
             "text_hash": hashes,
-            "vector": pa.FixedSizeListArray.from_arrays(pa.array(flat), embedder.dimensions),
+            "vector": _column([by_hash[h] for h in hashes], embedder.dimensions),
             "digest": [source.digests[row["chunk_id"]] for row in rows],
         }
     )
 
 
-def _known_vectors(
-    store: Store, vectors: str, hashes: Sequence[str]
-) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float16]]]:
-    """Vectors of texts that were embedded before, in any repository, by text hash."""
+def _column(vectors: Sequence[Vector | None], width: int) -> pa.Array:
+    """Vectors as a column of fixed-size lists; None is null."""
+    none = np.zeros(width, np.float16)
+    flat = np.concatenate([none if v is None else v for v in vectors] or [none[:0]])
+    nulls = pa.array([vector is None for vector in vectors], pa.bool_())
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat), width, mask=nulls)
+
+
+def _known_vectors(store: Store, vectors: str, hashes: Sequence[str]) -> dict[str, Vector | None]:
+    """Vectors of texts that were embedded before, in any repository, by text hash; None for one
+    that was refused."""
     if not store.count(vectors):
         return {}
     rows = store.read_keys(vectors, ["text_hash", "vector"], "text_hash", sorted(set(hashes)))
     if not rows.num_rows:
         return {}
-    flat = rows["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    values = flat.reshape(rows.num_rows, -1)
-    return dict(zip(rows["text_hash"].to_pylist(), values, strict=True))
+    column = rows["vector"].combine_chunks()
+    known = rows.filter(column.is_valid())
+    values = column.drop_null().flatten().to_numpy(zero_copy_only=False)
+    found: dict[str, Vector | None] = dict.fromkeys(rows["text_hash"].to_pylist())
+    shaped = values.reshape(known.num_rows, -1)
+    return found | dict(zip(known["text_hash"].to_pylist(), shaped, strict=True))
 
 
 def refresh_code_embeddings(store: Store, repo: str, embedder: Embedder) -> EmbeddingsResult:
@@ -175,6 +200,44 @@ def fingerprint(chunks_fingerprint: str, embedder: Embedder) -> str:
     return key([chunks_fingerprint, str(EMBEDDINGS_VERSION), embedder.id, str(embedder.dimensions)])
 
 
+def refresh_serving(
+    tables: Store, repo: str, of: str, settings: Settings, log: logging.Logger
+) -> str:
+    """While the set of `tables` is being filled: bring the one that serves up to date as well.
+
+    Search goes on with it, for days perhaps. Its embedder may be gone for good, so what it lacks
+    then is told, and stops nobody. Returns what was done, "" when `tables` serves itself.
+    """
+    found = read_sets(tables.data_dir)
+    one = found.sets.get(found.serving)
+    if one is None or one.name == f"{tables.embedder_id}_{tables.dimensions}":
+        return ""
+    served = store_of(tables.data_dir, one)
+    served.create()
+    vectors, source = (
+        (served.code_vectors, code_source(served, repo))
+        if of == "code"
+        else (served.summary_vectors, summary_source(served, repo))
+    )
+    try:
+        result = embed_partition(served, repo, vectors, source, embedder_of(one, settings))
+    except EmbeddingError as error:
+        log.warning(f"{repo}: {one.name} still serves and could not be brought up to date: {error}")
+        return f"{one.name}: {error}"
+    return f"{one.name}: {result.change.written} written, {result.change.deleted} deleted"
+
+
+def switch_to_wanted(store: StoreResource, log: logging.Logger) -> str:
+    """Let the wanted set serve when it covers the one that does; its name, "" without a switch."""
+    settings = store.settings()
+    repos = [entry.name for entry in settings.repositories]
+    found = switch_when_covered(settings.data_dir, set_of(settings.embedder).name, repos)
+    if found is None:
+        return ""
+    log.info(f"search now uses the vectors of {found.serving}, no longer those of {found.before}")
+    return found.serving
+
+
 @dg.asset(
     deps=[chunks],
     partitions_def=repositories_partitions,
@@ -183,7 +246,7 @@ def fingerprint(chunks_fingerprint: str, embedder: Embedder) -> str:
     code_version=str(EMBEDDINGS_VERSION),
     check_specs=checks.specs(
         "code_embeddings",
-        every_chunk_has_a_code_vector="As many code vectors as chunks, of the same chunks.",
+        code_vectors_complete="As many code vectors as chunks, of the same chunks.",
         no_orphan_code_vectors="No code vector whose chunk is gone.",
         code_vectors_are_unit="No null, zero, infinite or shortened code vector.",
     ),
@@ -198,11 +261,14 @@ def code_embeddings(
     with exclusively(store, name, "refresh"):
         tables = store.open(embedder)
         try:
+            beside = refresh_serving(tables, name, "code", store.settings(), context.log)
             result = refresh_code_embeddings(tables, name, embedder)
         except NothingUpstream as missing:
             raise dg.Failure(str(missing), allow_retries=False) from None
+        switched_to = switch_to_wanted(store, context.log)
     found = _check_code_vectors(tables)
-    return _materialized(tables, tables.code_vectors, name, result, found, started)
+    told = {"vectors_of_the_serving_set": beside, "search_switched_to": switched_to}
+    return _materialized(tables, tables.code_vectors, name, result, found, started, told)
 
 
 @dg.asset(
@@ -213,7 +279,7 @@ def code_embeddings(
     code_version=str(EMBEDDINGS_VERSION),
     check_specs=checks.specs(
         "summary_embeddings",
-        every_summary_has_a_vector="As many summary vectors as summaries, of the same chunks.",
+        summary_vectors_complete="As many summary vectors as summaries, of the same chunks.",
         summary_vectors_are_unit="No null, zero, infinite or shortened summary vector.",
     ),
     description="A unit vector of each chunk's summary, by the configured embedder.",
@@ -229,9 +295,12 @@ def summary_embeddings(
             raise dg.Failure(
                 f"{name} has no summaries yet: materialise summaries first", allow_retries=False
             )
+        beside = refresh_serving(tables, name, "summary", store.settings(), context.log)
         result = embed_partition(tables, name, tables.summary_vectors, source, embedder)
+        switched_to = switch_to_wanted(store, context.log)
     found = _check_summary_vectors(tables)
-    return _materialized(tables, tables.summary_vectors, name, result, found, started)
+    told = {"vectors_of_the_serving_set": beside, "search_switched_to": switched_to}
+    return _materialized(tables, tables.summary_vectors, name, result, found, started, told)
 
 
 def _is_empty(tables: Store, repo: str) -> bool:
@@ -244,22 +313,20 @@ def _check_code_vectors(tables: Store) -> list[dg.AssetCheckResult]:
     vectors, asset = tables.code_vectors, "code_embeddings"
     missing = checks.settled(tables, checks.without_vector(tables, "chunks", vectors), asset)
     gone = checks.settled(tables, checks.orphans(tables, vectors), asset)
-    unsound = checks.unsound_vectors(tables, vectors)
     return [
-        checks.result("every_chunk_has_a_code_vector", missing, "chunks without a vector"),
+        checks.result("code_vectors_complete", missing, "chunks without a vector"),
         checks.result("no_orphan_code_vectors", gone, "vectors outlived their chunk"),
-        checks.result("code_vectors_are_unit", unsound, "vectors that are not of unit length"),
+        checks.vectors_are_unit(tables, vectors, "code_vectors_are_unit"),
     ]
 
 
 def _check_summary_vectors(tables: Store) -> list[dg.AssetCheckResult]:
     vectors = tables.summary_vectors
     missing = checks.without_vector(tables, "summaries", vectors)
-    unsound = checks.unsound_vectors(tables, vectors)
     return [
         # A repository that waits for its slice has some; it is behind and not broken.
-        checks.result("every_summary_has_a_vector", missing, "summaries wait for one", warn=True),
-        checks.result("summary_vectors_are_unit", unsound, "vectors that are not of unit length"),
+        checks.result("summary_vectors_complete", missing, "summaries wait for one", warn=True),
+        checks.vectors_are_unit(tables, vectors, "summary_vectors_are_unit"),
     ]
 
 
@@ -270,6 +337,7 @@ def _materialized(
     result: EmbeddingsResult,
     found: Sequence[dg.AssetCheckResult],
     started: float,
+    told: Mapping[str, str],
 ) -> Materialized:
     total = tables.count(vectors, of_repo(name))
     return dg.MaterializeResult(
@@ -283,6 +351,9 @@ def _materialized(
             "rows_written": result.change.written,
             "rows_deleted": result.change.deleted,
             "rows_kept": total - result.change.written,
+            "refused_texts": len(result.refused),
+            "first_refusal": next(iter(result.refused.values()), "none"),
+            **{what: text for what, text in told.items() if text},
             "seconds": round(time.monotonic() - started, 3),
         },
     )

@@ -1,14 +1,16 @@
 """Which repositories are behind: decided by keys in the tables, never by timestamps or runs."""
 
 from codesearch_assets import chunks, embeddings, repo_snapshots
+from codesearch_assets.centrality import centrality_is_whole
 from codesearch_assets.embeddings import summary_source
 from codesearch_assets.summary_list import needs_summaries
 from codesearch_resources.embedders.base import Embedder
-from codesearch_resources.results import Results
+from codesearch_resources.results import Results, Slice
 from codesearch_resources.settings import RepositorySettings
 from codesearch_resources.store import Store, of_repo
 from codesearch_resources.summarizers import extractive
 from codesearch_resources.summarizers.order import Summarizer
+from codesearch_resources.text import key
 
 
 def needs_refresh(store: Store, entry: RepositorySettings, head: str, embedder: Embedder) -> bool:
@@ -33,11 +35,13 @@ def _counts_agree(store: Store, repo: str) -> bool:
     cut = store.read("files", ["chunks"], of_repo(repo))["chunks"].to_pylist()
     indexed = store.count("repo_snapshots", f"{of_repo(repo)} AND skip_reason = ''")
     chunk_rows, vectors = (store.count(t, of_repo(repo)) for t in ("chunks", store.code_vectors))
-    return indexed == len(cut) and sum(cut) == chunk_rows == vectors
+    counted = indexed == len(cut) and sum(cut) == chunk_rows == vectors
+    return counted and centrality_is_whole(store, repo)
 
 
 def tables_state(store: Store, results: Results, summarizer: Summarizer) -> str:
-    """What the answer of needs_summarise hangs on: unchanged, it need not be asked again."""
+    """What the answer of needs_summarise hangs on for all repositories: unchanged, it need not be
+    asked again of any."""
     names = ("chunks", "summaries", store.summary_vectors)
     versions = [str(store.ask(name, lambda table: table.version)) for name in names]
     return "-".join(
@@ -49,6 +53,21 @@ def tables_state(store: Store, results: Results, summarizer: Summarizer) -> str:
             extractive.VERSION,
         ]
     )
+
+
+def summaries_state(
+    store: Store, results: Results, repo: str, summarizer: Summarizer, last: Slice | None
+) -> str:
+    """The same for one repository: its chunks, the rows that are there, and its last slice."""
+    row = store.repository_row(repo)
+    counts = [
+        str(store.count(name, of_repo(repo)))
+        for name in ("chunks", "summaries", store.summary_vectors)
+    ]
+    served = last.served_at.isoformat() if last else ""
+    chunked = [str(row.get(name)) for name in ("chunks_commit", "chunks_fingerprint")]
+    names = [results.state(), store.summary_vectors, summarizer.name, extractive.VERSION]
+    return key([*chunked, *counts, served, *names])
 
 
 def needs_summarise(

@@ -5,7 +5,7 @@ killed command line stays STARTED there for ever, so whether a run is alive is a
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,8 +18,16 @@ from codesearch_resources.data_dir import is_locked
 from codesearch_resources.repositories import GitError
 from codesearch_resources.settings import Nightly, RepositorySettings, Settings
 
+PARTITION_TAG = "dagster/partition"
+# The assets of each job. A run of the UI's own job, or of a backfill, does a part of that work.
+ASSETS = {
+    "refresh": ("repo_snapshots", "chunks", "code_embeddings"),
+    "summarise": ("summaries", "summary_embeddings"),
+    "upkeep": ("upkeep",),
+}
 HEAD_TIMEOUT = 10.0  # seconds for one remote
 HEADS_DEADLINE = 40.0  # for all of them; a tick must end within 60
+SUMMARIES_DEADLINE = 45.0  # since the tick began: who is not looked at by then is by the next
 HEADS_AT_ONCE = 16
 WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING]
 # A run is made before it is queued. Who was killed between the two leaves one that nobody will
@@ -41,8 +49,10 @@ class Cursor:
     """What the nightly sensor remembers between ticks."""
 
     night: str = ""  # the last night that was begun, ISO 8601 in UTC
-    # Repositories that lacked no summary, with the state of the tables that said so.
+    # Repositories that lacked no summary, each with its state that said so, and the state of all
+    # tables when that was last looked at.
     settled: Mapping[str, str] = field(default_factory=dict)
+    tables: str = ""
 
     @classmethod
     def parse(cls, text: str | None) -> "Cursor":
@@ -55,9 +65,9 @@ class Cursor:
         except (TypeError, ValueError):
             return cls()
 
-    def after(self, latest: datetime, settled: Mapping[str, str]) -> "Cursor":
+    def after(self, latest: datetime) -> "Cursor":
         """The cursor for the next tick; the last night never goes back with a clock."""
-        return Cursor(max(self.night, latest.astimezone(UTC).isoformat()), settled)
+        return replace(self, night=max(self.night, latest.astimezone(UTC).isoformat()))
 
     def text(self) -> str:
         return json.dumps(asdict(self))
@@ -116,49 +126,57 @@ def heads(
 
 
 def is_busy(instance: dg.DagsterInstance, settings: Settings, job: str, repo: str) -> bool:
-    """Whether a run of `job` for a repository waits, or works: then its lock is held."""
-    tags = {"dagster/partition": repo}
+    """Whether a run that does the work of `job` for a repository waits, or works: then its lock is
+    held. Whoever launched it, and as whatever job: the UI has one of its own for assets."""
     held = is_locked(settings.data_dir, f"{repo}.{job}")
-    return held or waiting_runs(instance, job, tags) or _between_steps(instance, job, tags)
+    return held or waiting_runs(instance, job, repo) or _between_steps(instance, job, repo)
 
 
 def failed_lately(instance: dg.DagsterInstance, job: str, repo: str) -> bool:
     """Whether a run of `job` for a repository failed within RETRY_PAUSE, and would again."""
     failed = dg.RunsFilter(
         job_name=job,
-        tags={"dagster/partition": repo},
+        tags={PARTITION_TAG: repo},
         statuses=[dg.DagsterRunStatus.FAILURE],
         created_after=now() - RETRY_PAUSE,
     )
     return bool(instance.get_run_records(failed, limit=1))
 
 
-def waiting_runs(
-    instance: dg.DagsterInstance, job: str, tags: Mapping[str, str] | None = None
-) -> bool:
-    """Whether a run of `job` waits in the queue or is just starting."""
-    waiting = dg.RunsFilter(job_name=job, tags=tags, statuses=WAITING)
+def waiting_runs(instance: dg.DagsterInstance, job: str, repo: str = "") -> bool:
+    """Whether a run that does the work of `job` waits in the queue or is just starting."""
+    waiting = dg.RunsFilter(tags=_tags(repo), statuses=WAITING)
     just_made = dg.RunsFilter(
-        job_name=job,
-        tags=tags,
+        tags=_tags(repo),
         statuses=[dg.DagsterRunStatus.NOT_STARTED],
         created_after=datetime.now(UTC) - JUST_MADE,
     )
-    return any(instance.get_run_records(found, limit=1) for found in (waiting, just_made))
+    runs = [*instance.get_runs(waiting), *instance.get_runs(just_made)]
+    return any(_does(run, job) for run in runs)
 
 
-def _between_steps(
-    instance: dg.DagsterInstance, job: str, tags: Mapping[str, str] | None = None
-) -> bool:
-    """Whether a run of `job` has just begun or goes from one step to the next, holding no lock.
+def _tags(repo: str) -> dict[str, str]:
+    return {PARTITION_TAG: repo} if repo else {}
+
+
+def _does(run: dg.DagsterRun, job: str) -> bool:
+    """Whether a run is one of `job`, or materialises an asset of it: clicked, or of a backfill."""
+    selected = {key.path[-1] for key in run.asset_selection or ()}
+    return run.job_name == job or not selected.isdisjoint(ASSETS.get(job, ()))
+
+
+def _between_steps(instance: dg.DagsterInstance, job: str, repo: str = "") -> bool:
+    """Whether a run with the work of `job` has just begun or goes from one step to the next,
+    holding no lock.
 
     Told by how young its last event is: a killed one says nothing any more.
     """
-    started = dg.RunsFilter(job_name=job, tags=tags, statuses=[dg.DagsterRunStatus.STARTED])
+    started = dg.RunsFilter(tags=_tags(repo), statuses=[dg.DagsterRunStatus.STARTED])
     young = datetime.now(UTC).timestamp() - BETWEEN_STEPS
-    for record in instance.get_run_records(started, limit=STARTED_AT_ONCE):
-        run_id = record.dagster_run.run_id
-        last = instance.get_records_for_run(run_id, limit=1, ascending=False).records
+    for run in instance.get_runs(started, limit=STARTED_AT_ONCE):
+        if not _does(run, job):
+            continue
+        last = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
         if last and last[0].timestamp > young:
             return True
     return False
@@ -182,7 +200,7 @@ def any_busy(instance: dg.DagsterInstance, settings: Settings, job: str) -> bool
     return held or waiting_runs(instance, job) or _between_steps(instance, job)
 
 
-def next_slice(waiting: Sequence[str], served: Mapping[str, datetime]) -> str | None:
-    """Whose turn it is: never served first, then the one served longest ago."""
+def in_turn(names: Iterable[str], served: Mapping[str, datetime]) -> list[str]:
+    """Whose turn comes first: those never served, then the one served longest ago."""
     never = datetime.min.replace(tzinfo=UTC)
-    return min(waiting, key=lambda name: (served.get(name, never), name), default=None)
+    return sorted(names, key=lambda name: (served.get(name, never), name))

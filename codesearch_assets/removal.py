@@ -19,12 +19,11 @@ from codesearch_resources.store import Store, of_repo
 
 REMOVE_JOB = "remove_repositories"
 JOBS = ("refresh", "summarise")
-PARTITION_TAG = "dagster/partition"
 
 
 def is_waited_for(instance: dg.DagsterInstance, name: str) -> bool:
     """Whether a run of a repository waits in the queue."""
-    return any(night.waiting_runs(instance, job, {PARTITION_TAG: name}) for job in JOBS)
+    return any(night.waiting_runs(instance, job, name) for job in JOBS)
 
 
 def is_worked_on(instance: dg.DagsterInstance, settings: Settings, name: str) -> bool:

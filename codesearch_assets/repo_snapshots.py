@@ -3,7 +3,7 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -25,6 +25,7 @@ from codesearch_resources.schemas import REPO_SNAPSHOTS
 from codesearch_resources.settings import RepositorySettings
 from codesearch_resources.store import Change, Store
 from codesearch_resources.text import digest, key
+from codesearch_resources.web_pages import page_of
 
 SNAPSHOT_VERSION = 1  # moves when a path would be classified otherwise
 IGNORE_FILE = ".codesearchignore"
@@ -41,6 +42,7 @@ class SnapshotResult:
     files: int
     skipped: Counter[str]
     languages: Counter[str]  # of the files that are to be indexed
+    megabytes: Mapping[str, float]  # of those, by language
     change: Change
     bad_ignore_lines: int = 0
 
@@ -69,12 +71,18 @@ def take_snapshot(
         committed_at=snapshot.committed_at,
         subject=snapshot.subject,
     )
-    kinds = zip(rows["skip_reason"].to_pylist(), rows["language"].to_pylist(), strict=True)
     skipped: Counter[str] = Counter()
     languages: Counter[str] = Counter()
-    for reason, language in kinds:
+    sizes: Counter[str] = Counter()
+    columns = (rows[name].to_pylist() for name in ("skip_reason", "language", "size"))
+    for reason, language, size in zip(*columns, strict=True):
         (skipped if reason else languages)[reason or language or "(none)"] += 1
-    return SnapshotResult(snapshot.commit, rows.num_rows, skipped, languages, change, bad_lines)
+        if not reason:
+            sizes[language or "(none)"] += size
+    megabytes = {language: round(size / 1e6, 3) for language, size in sizes.items()}
+    return SnapshotResult(
+        snapshot.commit, rows.num_rows, skipped, languages, megabytes, change, bad_lines
+    )
 
 
 def snapshot_rows(repo: str, entries: Sequence[Entry], left_out: Callable[[str], str]) -> pa.Table:
@@ -156,6 +164,17 @@ def pinned_commit(context: dg.AssetExecutionContext, repository: Repository) -> 
     return context.run.tags.get(COMMIT_TAG) or repository.head()
 
 
+def _links(repository: Repository, commit: str) -> dict[str, dg.MetadataValue[str]]:
+    """Where a person looks at the repository: in a browser, else in its folder."""
+    page = page_of(repository)
+    if not page:
+        return {"repository": dg.MetadataValue.path(repository.display_url)}
+    pages = {"repository": page}
+    if commit:
+        pages["commit_page"] = f"{page}/commit/{commit}"
+    return {name: dg.MetadataValue.url(found) for name, found in pages.items()}
+
+
 @dg.asset(
     partitions_def=repositories_partitions,
     group_name="codesearch",
@@ -185,11 +204,14 @@ def repo_snapshots(
         metadata={
             **warn_left_out(context, name, {reason: result.skipped[reason] for reason in WARNED}),
             "commit": result.commit or "(no commits yet)",
+            **_links(repository, result.commit),
             "files": result.files,
             "indexed": result.files - result.skipped.total(),
             "skipped": result.skipped.total(),
-            "files_by_language": counts_table("language", result.languages),
-            "skipped_by_reason": counts_table("reason", result.skipped),
+            "files_by_language": counts_table(
+                "language", files=result.languages, megabytes=result.megabytes
+            ),
+            "skipped_by_reason": counts_table("reason", files=result.skipped),
             "bad_ignore_lines": result.bad_ignore_lines,
             "rows_written": result.change.written,
             "rows_deleted": result.change.deleted,

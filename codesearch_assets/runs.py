@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +16,24 @@ from codesearch_assets import night
 from codesearch_assets.definitions import build
 from codesearch_assets.freshness import needs_refresh, needs_summarise
 from codesearch_assets.partitions import COMMIT_TAG, add_partitions
+from codesearch_assets.plan import Plan, make_plan
 from codesearch_assets.removal import remove
 from codesearch_assets.reporting import mendable
+from codesearch_assets.upkeep import is_expired
 from codesearch_resources.catalog import plan, read_catalog, write_catalog
-from codesearch_resources.dagster import configured
+from codesearch_resources.coverage import switch_when_covered
+from codesearch_resources.dagster import SummarizerResource, configured
 from codesearch_resources.data_dir import open_data_dir
 from codesearch_resources.embedders.base import Embedder
-from codesearch_resources.embedders.make import make_embedder
+from codesearch_resources.embedders.make import set_of, wanted_embedder
 from codesearch_resources.progress import report
 from codesearch_resources.results import Results
+from codesearch_resources.sets import follow
 from codesearch_resources.settings import RepositorySettings, Settings
 from codesearch_resources.shipped import shipped
 from codesearch_resources.soundness import check_tables
 from codesearch_resources.store import Store
+from codesearch_resources.summarizers.chain import make_chain
 from codesearch_resources.summarizers.order import Summarizer
 from codesearch_resources.upkeep import due
 
@@ -79,15 +84,18 @@ def index(
     *,
     everything: bool = False,
     resources: Mapping[str, object] | None = None,
+    agrees: Callable[[Plan], bool] | None = None,
 ) -> list[Outcome]:
     """Bring repositories up to date: refresh all, then summarise all, then upkeep if it is due.
 
     Only what is behind is run, unless `everything`. One repository's failure costs no other one.
     `resources` replace the configured ones by name, in the runs and in the decision what to run.
+    `agrees` is asked about summaries beyond the limits of a run; where it says no, or is None, the
+    run keeps to the limits and leaves a remainder.
     Raises StoreError and DataDirError for what stands in the way of all.
     """
     with mendable(settings.data_dir):
-        return _index(settings, entries, everything, resources)
+        return _index(settings, entries, everything, resources, agrees)
 
 
 def _index(
@@ -95,11 +103,14 @@ def _index(
     entries: Sequence[RepositorySettings],
     everything: bool,
     resources: Mapping[str, object] | None,
+    agrees: Callable[[Plan], bool] | None,
 ) -> list[Outcome]:
     used = {**configured(str(settings.file)), **(resources or {})}
     embedder, summarizer = cast(Embedder, used["embedder"]), cast(Summarizer, used["summarizer"])
+    configured_set = set_of(settings.embedder)
     store = Store(settings.data_dir, embedder.id, embedder.dimensions)
     with instance_of(settings) as instance:
+        follow(settings.data_dir, configured_set)
         store.create()
         check_tables(store)
         outcomes = follow_settings(settings, store, instance)
@@ -120,10 +131,35 @@ def _index(
             report("refresh", len(behind), len(behind))
         failed |= {outcome.repo for outcome in outcomes if outcome.error}
         ready = [entry.name for entry in entries if entry.name not in failed]
+        if agrees is not None and _agreed(settings, store, ready, used, agrees):
+            runner = Runner(settings, instance, used)
         outcomes += _summarise(runner, settings, store, embedder, summarizer, ready, everything)
-        if due(store):
+        repos = [entry.name for entry in settings.repositories]
+        switch_when_covered(settings.data_dir, configured_set.name, repos)
+        if due(store) or is_expired(settings):
             outcomes.append(runner.run("upkeep"))
     return outcomes
+
+
+def _agreed(
+    settings: Settings,
+    store: Store,
+    ready: Sequence[str],
+    used: dict[str, object],
+    agrees: Callable[[Plan], bool],
+) -> bool:
+    """Whether a person agreed to summaries beyond the limits of a run: lifts them in `used`."""
+    configured_one = used["summarizer"]
+    if not isinstance(configured_one, SummarizerResource):
+        return False
+    entries = [settings.repository(name) for name in ready]
+    chain = make_chain(settings, beyond_limits=True)
+    with closing(Results(settings.data_dir)) as results, closing(chain):
+        found = make_plan(settings, store, results, chain, entries, time.time())
+    if not found.beyond or not agrees(found):
+        return False
+    used["summarizer"] = SummarizerResource(configuration=str(settings.file), beyond_limits=True)
+    return True
 
 
 def remove_now(settings: Settings, names: Sequence[str]) -> dict[str, int]:
@@ -134,7 +170,7 @@ def remove_now(settings: Settings, names: Sequence[str]) -> dict[str, int]:
     """
     present = {entry.name for entry in settings.repositories}
     names = [name for name in names if name not in present]
-    embedder = make_embedder(settings.embedder)
+    embedder = wanted_embedder(settings)
     store = Store(settings.data_dir, embedder.id, embedder.dimensions)
     with instance_of(settings) as instance:
         return remove(settings, store, instance, names, logging.getLogger("codesearch"))

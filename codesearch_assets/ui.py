@@ -1,6 +1,7 @@
 """The Dagster UI over one configuration: `codesearch ui`."""
 
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -20,4 +21,7 @@ def serve(settings: Settings, port: int) -> NoReturn:
     }
     arguments = ["dev", "--workspace", str(shipped("workspace.yaml"))]
     arguments += ["--host", HOST, "--port", str(port)]
+    # Dagster answers SIGTERM as it answers SIGINT, which a script that starts us with `&` has had
+    # ignored: then nothing but SIGKILL would end it. The new process gets the default back.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.execve(sys.executable, [sys.executable, "-m", "dagster", *arguments], environment)

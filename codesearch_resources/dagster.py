@@ -15,13 +15,14 @@ from pydantic import Field
 
 from codesearch_resources.data_dir import open_data_dir
 from codesearch_resources.embedders.base import Document, Embedder, Kind
-from codesearch_resources.embedders.make import make_embedder
+from codesearch_resources.embedders.make import set_of, wanted_embedder
 from codesearch_resources.repositories import Repository
 from codesearch_resources.results import Results
+from codesearch_resources.sets import follow
 from codesearch_resources.settings import RepositorySettings, Settings, find, load
 from codesearch_resources.store import Store
 from codesearch_resources.summarizers.base import Grade, Piece, Summary
-from codesearch_resources.summarizers.chain import Chain
+from codesearch_resources.summarizers.chain import Chain, make_chain
 from codesearch_resources.summarizers.order import Order
 
 NO_CONFIGURATION = (
@@ -92,7 +93,9 @@ class StoreResource(FromConfiguration):
 
     def open(self, embedder: Embedder) -> Store:
         """The tables for vectors of this embedder; makes those that are missing."""
-        store = Store(self.data_dir(), embedder.id, embedder.dimensions)
+        data_dir = self.data_dir()
+        follow(data_dir, set_of(self.settings().embedder))
+        store = Store(data_dir, embedder.id, embedder.dimensions)
         store.create()
         return store
 
@@ -102,11 +105,12 @@ class StoreResource(FromConfiguration):
 
 
 class EmbedderResource(FromConfiguration):
-    """What turns text into vectors: `embedder` of codesearch.yaml. It is an Embedder itself."""
+    """What turns text into vectors: `embedder` of codesearch.yaml, or the one that was chosen by
+    hand instead. It is an Embedder itself."""
 
     @cached_property
     def _embedder(self) -> Embedder:
-        return make_embedder(self.settings().embedder)
+        return wanted_embedder(self.settings())
 
     @property
     def id(self) -> str:
@@ -126,12 +130,15 @@ class EmbedderResource(FromConfiguration):
 class SummarizerResource(FromConfiguration):
     """The chain of summarizers: `summarizers` of codesearch.yaml. It is a Summarizer itself."""
 
+    beyond_limits: bool = Field(
+        default=False,
+        description="A person agreed to a run beyond limits.max_calls_per_run and "
+        "limits.max_spend_per_run.",
+    )
+
     @cached_property
     def _chain(self) -> Chain:
-        settings = self.settings()
-        return Chain(
-            settings.summarizers, limits=settings.limits, trusted_hosts=settings.trusted_hosts
-        )
+        return make_chain(self.settings(), beyond_limits=self.beyond_limits)
 
     @property
     def name(self) -> str:
@@ -148,9 +155,6 @@ class SummarizerResource(FromConfiguration):
 
     def given_up(self, results: Results, keys: Sequence[str]) -> set[str]:
         return self._chain.given_up(results, keys)
-
-    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        self._chain.close()
 
 
 def configured(configuration: str = "") -> dict[str, object]:

@@ -61,6 +61,8 @@ class Ledger(Account):
     def __init__(self, engine: sa.Engine, data_dir: Path) -> None:
         super().__init__(engine)
         self._writer = writing(engine)
+        # Losing power loses the rows of calls that were just sent, and their answers with them.
+        self._hurried = writing(engine, hurried=True)
         self._data_dir = data_dir
         # One writer at a time is all SQLite has; waiting here is quicker than its polling.
         self._turn = threading.Lock()
@@ -90,7 +92,7 @@ class Ledger(Account):
         `slots`: the calls the provider may have under way; `lasts`: after so long the call is
         taken to be lost; `cost`: the estimate in dollars.
         """
-        with self._writing() as connection:
+        with self._writing(hurried=True) as connection:
             self._live()
             now = present()
             _abandon(connection, _t.expires_at < now, EXPIRED)
@@ -193,8 +195,9 @@ class Ledger(Account):
         return count
 
     @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with self._turn, self._writer.begin() as connection:
+    def _writing(self, *, hurried: bool = False) -> Iterator[sa.Connection]:
+        writer = self._hurried if hurried else self._writer
+        with self._turn, writer.begin() as connection:
             yield connection
 
     def _live(self) -> None:

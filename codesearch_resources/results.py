@@ -16,8 +16,10 @@ from sqlalchemy.dialects import sqlite
 from codesearch_resources import results_tables as tables
 from codesearch_resources.breakers import Breakers
 from codesearch_resources.data_dir import RESULTS_FILE, storage_trouble
+from codesearch_resources.kept_vectors import KeptVectors
 from codesearch_resources.ledger import Ledger, keep
 from codesearch_resources.quarantine import Quarantine
+from codesearch_resources.quota.kept import Kept
 from codesearch_resources.results_tables import SCHEMA_VERSION, batched_keys, present, writing
 from codesearch_resources.summarizers.base import Summary
 
@@ -60,6 +62,8 @@ class Results:
         self.ledger = Ledger(self._engine, data_dir)
         self.breakers = Breakers(self._engine)
         self.quarantine = Quarantine(self._engine)
+        self.vectors = KeptVectors(self._engine)
+        self.meters = Kept(self._engine)
 
     def close(self) -> None:
         """Release the database file; what this process has in flight counts in full."""
@@ -186,6 +190,12 @@ class Results:
         (`next_at`, aware), or after a pause where that is not known."""
         denied = tables.stored(next_at) or present() + PAUSE
         self._note_slice(repo, ended, denied if ended == "denied" else present(), why)
+
+    def let_follow(self) -> None:
+        """A person has let a provider go on: the next slices need not wait any more."""
+        denied = tables.slices.c.ended == "denied"
+        with self._writer.begin() as connection:
+            connection.execute(sa.update(tables.slices).where(denied).values(next_at=present()))
 
     def _note_slice(self, repo: str, ended: Ended, next_at: datetime, why: str = "") -> None:
         row = {

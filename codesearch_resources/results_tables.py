@@ -9,7 +9,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 4
 LOCK_WAIT = 30.0  # seconds for another process that writes
 LOOKUP_BATCH = 500  # bound variables a statement
 POOL = 64  # connections; a thread that calls a provider holds one for a moment only
@@ -76,6 +76,7 @@ attempts = sa.Table(
 )
 sa.Index("attempts_by_meter", attempts.c.meter, attempts.c.began_at)
 sa.Index("attempts_by_model", attempts.c.provider, attempts.c.model, attempts.c.id)
+sa.Index("attempts_by_owner", attempts.c.owner)
 sa.Index("attempts_open", attempts.c.provider, sqlite_where=attempts.c.status == "reserved")
 
 # Who is writing which summary now, so that nobody else pays for it.
@@ -115,6 +116,41 @@ quarantine = sa.Table(
     sa.Column("given_up_at", sa.DateTime),
 )
 
+# Vectors that servers computed, float16, by the set they belong to and the hash of their text.
+vectors = sa.Table(
+    "vectors",
+    metadata,
+    sa.Column("set", sa.String, primary_key=True),
+    sa.Column("text_hash", sa.String, primary_key=True),
+    sa.Column("vector", sa.LargeBinary, nullable=False),
+    sa.Column("kept_at", sa.DateTime, nullable=False),
+    sa.Column("unreferenced_since", sa.DateTime),
+)
+
+# What meters said, as understood and as it came, secrets removed. Instants are epoch seconds.
+readings = sa.Table(
+    "readings",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("meter", sa.String, nullable=False),
+    sa.Column("source", sa.String, nullable=False),
+    sa.Column("heard_at", sa.Float, nullable=False),
+    sa.Column("report", sa.JSON, nullable=False),
+    sa.Column("raw", sa.JSON),
+)
+sa.Index("readings_by_meter", readings.c.meter, readings.c.heard_at)
+
+# What holds of a meter until a person acts: paused, or why the guard stopped; and `resumed`, when
+# a person last let it go on.
+meter_marks = sa.Table(
+    "meter_marks",
+    metadata,
+    sa.Column("meter", sa.String, primary_key=True),
+    sa.Column("kind", sa.String, primary_key=True),
+    sa.Column("why", sa.String, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+)
+
 # What each version adds to tables that the one before it had; new tables are simply made.
 _MIGRATIONS = {
     1: (
@@ -123,6 +159,8 @@ _MIGRATIONS = {
         "ALTER TABLE summaries ADD COLUMN unreferenced_since DATETIME",
         "ALTER TABLE slices ADD COLUMN why VARCHAR DEFAULT '' NOT NULL",
     ),
+    2: (),
+    3: (),
 }
 
 
@@ -139,9 +177,13 @@ def open_engine(path: Path) -> sa.Engine:
     return engine
 
 
-def writing(engine: sa.Engine) -> sa.Engine:
-    """The same engine for what reads and then writes: nobody writes in between."""
-    return engine.execution_options(codesearch_begin="IMMEDIATE")
+def writing(engine: sa.Engine, *, hurried: bool = False) -> sa.Engine:
+    """The same engine for what reads and then writes: nobody writes in between.
+
+    A commit survives the loss of power as well. A `hurried` one survives that only from the next
+    plain one on, and kill -9 at once; it does not wait for the disk.
+    """
+    return engine.execution_options(codesearch_writes="NORMAL" if hurried else "FULL")
 
 
 def version_of(connection: sa.Connection) -> int:
@@ -174,6 +216,16 @@ def aware(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment else None
 
 
+def moment(at: float) -> datetime:
+    """Epoch seconds as the tables keep them."""
+    return datetime.fromtimestamp(at, UTC).replace(tzinfo=None)
+
+
+def epoch(stored: datetime) -> float:
+    """A time of the tables as epoch seconds."""
+    return stored.replace(tzinfo=UTC).timestamp()
+
+
 def batched_keys(keys: Iterable[str]) -> Iterator[list[str]]:
     """The keys, each once, in portions that one statement takes."""
     ordered = sorted(set(keys))
@@ -188,5 +240,9 @@ def _configure(connection: object, _record: object) -> None:
 
 
 def _begin(connection: sa.Connection) -> None:
-    kind = connection.get_execution_options().get("codesearch_begin", "DEFERRED")
-    connection.exec_driver_sql(f"BEGIN {kind}")
+    synchronous = connection.get_execution_options().get("codesearch_writes")
+    if synchronous is None:
+        connection.exec_driver_sql("BEGIN DEFERRED")
+        return
+    connection.exec_driver_sql(f"PRAGMA synchronous = {synchronous}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -101,6 +101,20 @@ FILES = TableSpec(
     bitmap=("repo",),
 )
 
+CENTRALITY = TableSpec(
+    pa.schema(
+        [
+            _required("file_id"),
+            _required("repo"),
+            _required("path"),
+            *_integers("mentions"),  # other files that mention a name only this one defines
+            _DIGEST,
+        ]
+    ),
+    key="file_id",
+    bitmap=("repo",),
+)
+
 CHUNKS = TableSpec(
     pa.schema(
         [
@@ -172,6 +186,7 @@ def table_specs(embedder_id: str, dimensions: int) -> dict[str, TableSpec]:
         "repositories": REPOSITORIES,
         "repo_snapshots": REPO_SNAPSHOTS,
         "files": FILES,
+        "centrality": CENTRALITY,
         "chunks": CHUNKS,
         "summaries": SUMMARIES,
         embedding_table("code", embedder_id, dimensions): vectors,

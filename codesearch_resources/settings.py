@@ -10,7 +10,7 @@ import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -31,8 +31,15 @@ from codesearch_resources.settings_document import (
     absolute,
     read,
 )
+from codesearch_resources.settings_embedders import (
+    EMBEDDERS_BY_KIND,
+    EmbeddedSettings,
+    EmbedderSettings,
+)
 from codesearch_resources.settings_limits import Limits
+from codesearch_resources.settings_meters import READINGS_BY_KIND, MeterSettings
 from codesearch_resources.settings_problems import (
+    away_problems,
     cross_problems,
     entries_of,
     field_problems,
@@ -95,13 +102,9 @@ class RepositorySettings(Model):
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     local_only: bool = True
+    # Who writes its summaries, in order, by names below `summarizers`; empty: the whole chain.
+    summarizers: tuple[str, ...] = ()
     discovered: bool = False
-
-
-class EmbedderSettings(Section):
-    """Which embedder; further kinds join the Literal, or a union of models told apart by `kind`."""
-
-    kind: Literal["embedded"]
 
 
 class Nightly(Section):
@@ -124,6 +127,7 @@ class Settings(Model):
     embedder: EmbedderSettings
     summarizers: tuple[SummarizerSettings, ...]
     limits: Limits
+    meters: tuple[MeterSettings, ...]
     nightly: Nightly
     trusted_hosts: tuple[str, ...]
     grace_days: int
@@ -152,6 +156,7 @@ class _Entry(Section):
     include: list[Glob] | None = None
     exclude: list[Glob] | None = None
     local_only: bool | None = None
+    summarizers: list[Slug] = []
 
 
 class _File(Section):
@@ -161,11 +166,12 @@ class _File(Section):
     discover: list[Annotated[Text, AfterValidator(rules.discover)]] = []
     repositories: list[_Entry] = []
     nightly: Nightly = Nightly()
-    embedder: EmbedderSettings = EmbedderSettings(kind="embedded")
+    embedder: EmbedderSettings = EmbeddedSettings(kind="embedded")
     summarizers: Annotated[list[SummarizerSettings], AfterValidator(rules.chain)] = [
         ExtractiveSettings(name="extractive", kind="extractive")
     ]
     limits: Limits = Limits()
+    meters: list[MeterSettings] = []
     trusted_hosts: list[Annotated[Text, AfterValidator(rules.host)]] = []
     grace_days: Annotated[int, Field(ge=0)] = 7
     keep_runs_days: Annotated[int, Field(ge=1)] = 30
@@ -176,7 +182,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "repositories": _Entry,
     "nightly": Nightly,
     "limits": Limits,
-    "embedder": EmbedderSettings,
+    "meters": MeterSettings,
 }
 
 
@@ -184,9 +190,14 @@ def _known_keys(section: Location, kind: str | None) -> list[str]:
     """The keys of the mapping at a location; `kind` where a union is told apart by it."""
     if not section:
         return list(_File.model_fields)
+    if section[0] == "embedder":
+        embedder = EMBEDDERS_BY_KIND[kind or "embedded"]
+        return list(Price.model_fields if section[-1] == "price" else embedder.model_fields)
     if section[0] == "summarizers":
         model: type[BaseModel] = MODELS_BY_KIND[kind or "extractive"]
         return list(Price.model_fields if section[-1] == "price" else model.model_fields)
+    if section[0] == "meters" and "readings" in section:
+        return list(READINGS_BY_KIND[kind or "file"].model_fields)
     return list(_SECTIONS[str(section[0])].model_fields)
 
 
@@ -231,6 +242,10 @@ def interpret(document: Document, *, absent_ok: bool = False) -> Settings:
         content = _File.model_validate(data, context=context)
     except ValidationError as error:
         problems += field_problems(document, error, _known_keys)
+    else:
+        problems += away_problems(
+            document, content.embedder, content.trusted_hosts, _local_only(content)
+        )
     if problems:
         raise SettingsError(sorted(problems, key=lambda problem: problem.line))
     names = listed_names(document)
@@ -248,11 +263,22 @@ def interpret(document: Document, *, absent_ok: bool = False) -> Settings:
         embedder=content.embedder,
         summarizers=tuple(content.summarizers),
         limits=content.limits,
+        meters=tuple(content.meters),
         nightly=content.nightly,
         trusted_hosts=tuple(content.trusted_hosts),
         grace_days=content.grace_days,
         keep_runs_days=content.keep_runs_days,
     )
+
+
+def _local_only(content: _File) -> tuple[str | int, ...] | None:
+    """Where the file says that some repository stays on this machine, None where none does."""
+    usual = content.defaults.local_only
+    for index, entry in enumerate(content.repositories):
+        if usual if entry.local_only is None else entry.local_only:
+            own = entry.local_only is not None
+            return ("repositories", index, "local_only") if own else ("defaults", "local_only")
+    return ("defaults", "local_only") if usual and content.discover else None
 
 
 def listed_names(document: Document) -> list[str | None]:
@@ -300,6 +326,7 @@ def _repository(
         include=tuple(include),
         exclude=tuple(exclude),
         local_only=defaults.local_only if entry.local_only is None else entry.local_only,
+        summarizers=tuple(entry.summarizers),
         discovered=discovered,
     )
 

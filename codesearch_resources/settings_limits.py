@@ -1,5 +1,6 @@
 """`limits` of codesearch.yaml: what the cloud may cost."""
 
+import sys
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -17,6 +18,22 @@ class Limits(Section):
     dollars_per_day: (
         Annotated[float, Field(ge=0, allow_inf_nan=False, strict=False)] | Literal["unlimited"]
     ) = 1.0
+
+    # US dollars of one run, over all providers.
+    max_spend_per_run: (
+        Annotated[float, Field(ge=0, allow_inf_nan=False, strict=False)] | Literal["unlimited"]
+    ) = "unlimited"
+
+    def lifted(self) -> "Limits":
+        """The same for a run whose size a person has agreed to; a day's money stays."""
+        return self.model_copy(
+            update={"max_calls_per_run": sys.maxsize, "max_spend_per_run": "unlimited"}
+        )
+
+    @property
+    def most_per_run(self) -> float | None:
+        """Dollars of a run, None for unlimited."""
+        return None if self.max_spend_per_run == "unlimited" else float(self.max_spend_per_run)
 
     @property
     def budget(self) -> float | None:

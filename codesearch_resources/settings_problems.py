@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from codesearch_resources import settings_rules as rules
 from codesearch_resources.git import redact, scrub
 from codesearch_resources.settings_document import Document, Location, Problem, absolute
+from codesearch_resources.settings_embedders import EmbeddedSettings, EmbedderSettings
 
 
 def entries_of(data: Mapping[str, Any], key: str) -> list[Any]:
@@ -34,6 +35,9 @@ def cross_problems(document: Document, data: Mapping[str, Any], folder: Path) ->
     problems = [
         *_same_names(document, data, "repositories"),
         *_same_names(document, data, "summarizers"),
+        *_same_names(document, data, "meters"),
+        *_unknown_meters(document, data),
+        *_unknown_summarizers(document, data),
         *_same_folders(document, data, folder),
         *_keys_in_the_clear(document, data),
     ]
@@ -44,6 +48,55 @@ def cross_problems(document: Document, data: Mapping[str, Any], folder: Path) ->
                 message = "has both path and url: keep one" if given else "needs a path or a url"
                 problems.append(document.problem(("repositories", index), message))
     return problems
+
+
+def _unknown_summarizers(document: Document, data: Mapping[str, Any]) -> list[Problem]:
+    """Names in the chain of one repository that no model below `summarizers` has."""
+    chain = [link for link in entries_of(data, "summarizers") if isinstance(link, dict)]
+    models = [own_name(link) for link in chain if link.get("kind") != "extractive"]
+    problems = []
+    for index, entry in enumerate(entries_of(data, "repositories")):
+        given = entry.get("summarizers") if isinstance(entry, dict) else None
+        for at, name in enumerate(given if isinstance(given, list) else []):
+            if isinstance(name, str) and name not in models:
+                there = ", ".join(str(model) for model in models) or "none"
+                message = f"no model named {redact(name)} below summarizers; there is {there}"
+                place = ("repositories", index, "summarizers", at)
+                problems.append(document.problem(place, message))
+    return problems
+
+
+def away_problems(
+    document: Document,
+    embedder: EmbedderSettings,
+    trusted_hosts: Sequence[str],
+    local_only: Location | None,
+) -> list[Problem]:
+    """A repository that stays on this machine, and an embedder that is not on it. What an address
+    turns out to be is checked again for each call."""
+    if isinstance(embedder, EmbeddedSettings):
+        return []
+    if embedder.local_only:
+        local_only = ("embedder", "local_only")
+    if local_only is None:
+        return []
+    host = (urlsplit(embedder.url).hostname or "").rstrip(".")
+    tag = embedder.model.rpartition(":")[2]
+    passes_on = embedder.kind == "ollama" and (tag == "cloud" or tag.endswith("-cloud"))
+    trusted = {name.strip("[]").rstrip(".").lower() for name in trusted_hosts}
+    if not passes_on and (host in trusted or rules.is_own_host(host)):
+        return []
+    key = "model" if passes_on else "url"
+    where = f"{host} is not this machine"
+    if passes_on:
+        where = f"{embedder.model} runs in Ollama's cloud"
+    key_of, line = ".".join(map(str, local_only)), document.line(local_only)
+    message = (
+        f"{where}, and {key_of} is true{f' (line {line})' if line else ''}: code would be sent "
+        "there to be embedded. Choose an embedder on this machine, add the host to trusted_hosts "
+        "if it is yours, or set local_only: false for the embedder and for every repository"
+    )
+    return [document.problem(("embedder", key), message)]
 
 
 def _same_names(document: Document, data: Mapping[str, Any], key: str) -> list[Problem]:
@@ -57,6 +110,22 @@ def _same_names(document: Document, data: Mapping[str, Any], key: str) -> list[P
         elif name:
             first[name] = document.line(place)
     return problems
+
+
+def _unknown_meters(document: Document, data: Mapping[str, Any]) -> list[Problem]:
+    """A meter that is misspelt would guard nothing."""
+    known = {own_name(entry) for entry in entries_of(data, "meters")}
+    return [
+        document.problem(
+            ("summarizers", index, "meter"),
+            f"there is no meter of that name: add one named {entry['meter']} to `meters`",
+        )
+        for index, entry in enumerate(entries_of(data, "summarizers"))
+        if isinstance(entry, dict)
+        and isinstance(entry.get("meter"), str)
+        and rules.is_text(entry["meter"])
+        and entry["meter"] not in known
+    ]
 
 
 def _keys_in_the_clear(document: Document, data: Mapping[str, Any]) -> list[Problem]:
@@ -123,9 +192,13 @@ def field_problems(
 
 
 def _in_the_file(location: Location) -> tuple[Location, str | None]:
-    """A location as pydantic gives it without the kind it puts behind `summarizers[i]`."""
+    """A location as pydantic gives it without the kind it puts behind each of a union."""
     if location[:1] == ("summarizers",) and len(location) > 2:
         return (*location[:2], *location[3:]), str(location[2])
+    if location[:1] == ("embedder",) and len(location) > 1:
+        return (*location[:1], *location[2:]), str(location[1])
+    if location[:1] == ("meters",) and location[2:3] == ("readings",) and len(location) > 4:
+        return (*location[:4], *location[5:]), str(location[4])
     return location, None
 
 

@@ -7,6 +7,7 @@ No sentence quotes the value of `url`: it may hold a password. In the others URL
 from __future__ import annotations
 
 import glob as globbing
+import ipaddress
 import os
 import re
 import unicodedata
@@ -236,3 +237,13 @@ def environment_name(value: str) -> str:
             "must be the name of an environment variable, such as OPENAI_API_KEY, never the key"
         )
     return value
+
+
+def is_own_host(host: str) -> bool:
+    """Whether a host name or address can only be this machine."""
+    if host.lower() == "localhost" or host.lower().endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -49,6 +49,8 @@ class _ModelSettings(Section):
     # Whether batch work may draw on a subscription that a person works with.
     allow_subscription: bool = False
     price: Price | None = None
+    # Agreed: what it costs is unknown, and may be used under a budget all the same.
+    price_unknown_ok: bool = False
     # What the model may think beside its answer, on top of the output cap.
     thinking_tokens: Annotated[int, Field(ge=0, le=32768)] = 0
 

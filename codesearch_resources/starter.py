@@ -9,9 +9,9 @@ from codesearch_resources import yaml_list
 from codesearch_resources.repositories import unique_slugs
 from codesearch_resources.settings_file import written_path
 
-Profile = Literal["local", "cloud", "extractive"]
+Profile = Literal["local", "cloud", "hybrid", "extractive"]
 # Of these profiles code may leave the machine: asked for before one is written.
-MAY_LEAVE = ("cloud",)
+MAY_LEAVE = ("cloud", "hybrid")
 
 _STARTER = """\
 # Settings of codesearch. Paths: ~ is the home folder, others start at this file's folder.
@@ -40,7 +40,7 @@ nightly:                          # when the night's run begins, once it is swit
   cron: "0 3 * * *"               # minute, hour, day, month, day of the week
   timezone: UTC                   # such as Europe/Berlin
 
-embedder: {{kind: embedded}}        # needs no server, no key and no download
+{embedder}
 
 summarizers:                      # the chain, in order; what one leaves, the next one gets
 {summarizers}
@@ -72,7 +72,16 @@ limits:                           # what the cloud may cost
   dollars_per_day: 1.0
 
 """
-_CHAINS = {"extractive": "", "local": _LOCAL, "cloud": _CLOUD}
+_CHAINS = {"extractive": "", "local": _LOCAL, "cloud": _CLOUD, "hybrid": _CLOUD}
+_EMBEDDED = "embedder: {kind: embedded}        # needs no server, no key and no download"
+_OLLAMA = """\
+embedder:                         # `ollama pull qwen3-embedding:0.6b` first
+  kind: ollama
+  url: http://localhost:11434
+  model: qwen3-embedding:0.6b
+  dimensions: 1024                # what this model gives; larger ones cut theirs to it
+  local_only: true                # vectors are made on this machine, whatever writes summaries\
+"""
 
 
 def starter(repositories: Sequence[Path], profile: str = "extractive") -> str:
@@ -85,6 +94,7 @@ def starter(repositories: Sequence[Path], profile: str = "extractive") -> str:
     away = profile in MAY_LEAVE
     return _STARTER.format(
         entries="".join(blocks),
+        embedder=_OLLAMA if profile == "hybrid" else _EMBEDDED,
         local_only=_MAY_LEAVE if away else _LOCAL_ONLY,
         summarizers=_CHAINS[profile] + _EXTRACTIVE + ("\n" + _LIMITS.rstrip("\n") if away else ""),
     )

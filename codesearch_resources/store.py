@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from filelock import FileLock
 
+from codesearch_resources.data_dir import storage_trouble
 from codesearch_resources.schemas import TableSpec, embedding_table, table_specs
 
 # merge_insert joins the source in memory: 300 MB fails, so it is given in slices.
@@ -36,6 +37,7 @@ SOON = timedelta(seconds=2)
 LANCE_FOLDER = "lancedb"
 MAKING = ".making"  # where a table is made before it is moved into place
 SEEN = ".seen"  # the last version of each table that was written
+DAMAGED = ".damaged-"  # in the name of a table that was set aside, before the time in ns
 ASKED_AGAIN = 5  # times, while upkeep removes one version after the other under a question
 
 T = TypeVar("T")
@@ -68,7 +70,7 @@ def set_aside(data_dir: Path, name: str) -> Path | None:
     Returns where it is now, None when somebody else has moved it.
     """
     folder = data_dir / LANCE_FOLDER
-    place = folder / f"{name}.damaged-{time.time_ns()}"
+    place = folder / f"{name}{DAMAGED}{time.time_ns()}"
     (folder / SEEN / name).unlink(missing_ok=True)
     try:
         (folder / f"{name}.lance").rename(place)
@@ -88,6 +90,23 @@ _DAMAGE = re.compile(
 def tells_damage(error: Exception) -> bool:
     """Whether LanceDB speaks of a file that is missing or not whole."""
     return _DAMAGE.search(str(error)) is not None
+
+
+# How LanceDB tells what the disk said, with the place in its own source behind it.
+_DISK = re.compile(r"LanceError\(IO\): (?P<said>.*?)(?:, /\S+\.rs:\d+:\d+)?$", re.DOTALL)
+
+
+def _in_a_sentence(name: str, folder: Path, error: Exception) -> StoreError | None:
+    """What to do about trouble of the disk that `storage_trouble` has no words of its own for."""
+    found = _DISK.search(str(error))
+    if found is None or storage_trouble(str(error)):
+        return None
+    said = " ".join(found["said"].split())
+    return StoreError(
+        f"The table {name} cannot be read or written: {said}. Look at its folder "
+        f"{folder / name}.lance, then run again: the next run goes on from there. If it is past "
+        "mending, delete the folder: it is made anew, and nothing is paid for twice."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +148,7 @@ class Store:
         self, data_dir: Path, embedder_id: str, dimensions: int, *, sees_commits: timedelta = ALWAYS
     ) -> None:
         self._sees_commits = sees_commits
+        self.data_dir, self.embedder_id, self.dimensions = data_dir, embedder_id, dimensions
         self.folder = data_dir / LANCE_FOLDER
         self.specs: Mapping[str, TableSpec] = table_specs(embedder_id, dimensions)
         self.code_vectors = embedding_table("code", embedder_id, dimensions)
@@ -186,8 +206,8 @@ class Store:
         """What `question` makes of the opened table.
 
         Asked again where upkeep removed the version it was about, so it must be a read or a write
-        that may be done twice. Raises MissingTable, and DamagedTable when the files of the newest
-        version are not all there.
+        that may be done twice. Raises MissingTable, DamagedTable when the files of the newest
+        version are not all there, and StoreError for other trouble of the disk.
         """
         lost = ""
         for _ in range(ASKED_AGAIN):
@@ -195,6 +215,8 @@ class Store:
                 return question(self.table(name))
             except (RuntimeError, ValueError, OSError) as error:
                 if not tells_damage(error):
+                    if told := _in_a_sentence(name, self.folder, error):
+                        raise told from error
                     raise
                 if str(error) == lost:  # the newest version lacks it too
                     break

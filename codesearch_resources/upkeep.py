@@ -11,13 +11,13 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from codesearch_resources.schemas import TableSpec
-from codesearch_resources.store import Store
+from codesearch_resources.store import DAMAGED, Store
 
 UNINDEXED_ROWS = 2_000  # unindexed text costs 25 CPU ms per 1,000 rows and query
 SMALL_FRAGMENTS = 20
@@ -138,6 +138,22 @@ def _retry(work: Callable[[Any], object], table: Any) -> None:
                 raise
             time.sleep(random.uniform(0, 0.1 * 2**attempt))
             table.checkout_latest()
+
+
+def old_damaged(store: Store, before: datetime) -> list[Path]:
+    """The damaged tables that were set aside before a time: nobody came to look at them."""
+    folders = store.folder.glob(f"*{DAMAGED}*") if store.folder.is_dir() else ()
+    stamps = ((folder, folder.name.rpartition(DAMAGED)[2]) for folder in folders)
+    limit = before.timestamp() * 1e9
+    return [folder for folder, stamp in stamps if stamp.isdecimal() and int(stamp) < limit]
+
+
+def remove_damaged(store: Store, before: datetime) -> int:
+    """Delete those; returns how many."""
+    folders = old_damaged(store, before)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    return len(folders)
 
 
 def _remove_strays(data: Path) -> None:

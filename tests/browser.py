@@ -54,15 +54,19 @@ class Webserver:
 
 
 @contextmanager
-def webserver(*command: str, folder: Path, environment: Mapping[str, str]) -> Iterator[Webserver]:
+def webserver(
+    *command: str, folder: Path, environment: Mapping[str, str], by_script: bool = False
+) -> Iterator[Webserver]:
     """`dagster dev …`, `dagster_webserver …` or `codesearch ui …` in `folder`, on a free port.
 
+    by_script: with SIGINT ignored, as a shell script starts what it puts into the background.
     Yields once the code location is loaded; ends the whole process group at exit.
     """
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"] if by_script else []
     port, log = free_port(), folder / f"{command[0]}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *command, "--port", str(port)],
+            [*ignoring, sys.executable, "-m", *command, "--port", str(port)],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(CHECKOUT), **environment},
             stdin=subprocess.DEVNULL,

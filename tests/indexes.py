@@ -1,6 +1,7 @@
 """What tests ask of an index: its rows, its tables' versions, its assets without Dagster."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,18 @@ def versions(store: Store) -> dict[str, int]:
 def moved(before: dict[str, int], after: dict[str, int]) -> set[str]:
     """The tables that were written between two `versions`."""
     return {name for name in after if after[name] != before[name]}
+
+
+@contextmanager
+def unwritable(store: Store, table: str) -> Iterator[None]:
+    """A table that can be read and not written, by root neither."""
+    folder = store.folder / f"{table}.lance" / "_transactions"
+    aside = folder.with_name("aside")
+    folder.rename(aside)
+    folder.touch()
+    yield
+    folder.unlink()
+    aside.rename(folder)
 
 
 @dataclass

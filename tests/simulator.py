@@ -366,7 +366,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, {"error": f"model '{model}' not found"})
             return
         shown: dict[str, Any] = {
-            "capabilities": ["completion"],
+            "capabilities": ["embedding" if "embed" in model else "completion"],
             "model_info": {"general.architecture": "llama", "llama.context_length": 8192},
         }
         if model in simulator.remote:

@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 from conftest import Workspace, WorkTree
 
+from codesearch_assets import slow_files
 from codesearch_assets.definitions import ASSETS, build
 from codesearch_assets.partitions import COMMIT_TAG
 from codesearch_resources.dagster import configured
@@ -264,6 +265,50 @@ def test_metadata_has_the_numbers_of_each_run(
     assert metadata(again, "code_embeddings")["rows_kept"] == 2
 
 
+def records(found: object) -> list[dict[str, object]]:
+    return [dict(record.data) for record in found.records]  # type: ignore[attr-defined]
+
+
+def test_metadata_has_small_tables_and_links(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    materialize: Callable[..., dg.ExecuteInProcessResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slow_files, "MOST", 2)
+    big = "".join(ADD.replace("add", f"add_{n}") for n in range(400))
+    files = {"add.py": ADD, "sub.py": SUB, "big.py": big, "notes.txt": "Adds.\n"}
+    tree = make_tree("api", files)
+    workspace = make_workspace(tree)
+    result = materialize(workspace, "repo_snapshots", "chunks")
+    snapshot, cut = (metadata(result, name) for name in ("repo_snapshots", "chunks"))
+    assert snapshot["repository"] == str(tree.path)
+    assert records(snapshot["files_by_language"]) == [
+        {
+            "language": "python",
+            "files": 3,
+            "megabytes": round((len(ADD + SUB + big)) / 1e6, 3),
+        },
+        {"language": "text", "files": 1, "megabytes": 0.0},
+    ]
+    assert snapshot["skipped_by_reason"] == "none"
+    assert records(cut["files_by_outcome"])[0] == {"outcome": "parsed", "files": 3}
+    first, second = records(cut["slowest_files"])
+    # The first file of a language brings its grammar along.
+    found = first if first["file"] == "big.py" else second
+    assert (found["file"], found["outcome"], found["kilobytes"]) == (
+        "big.py",
+        "parsed",
+        round(len(big) / 1e3, 1),
+    )
+    assert float(str(first["seconds"])) >= float(str(second["seconds"])) >= 0
+    tree.git("remote", "add", "origin", "https://user:secret@example.com/team/api.git")
+    snapshot = metadata(materialize(workspace, "repo_snapshots", "chunks"), "repo_snapshots")
+    assert snapshot["repository"] == "https://example.com/team/api"
+    commit = tree.git("rev-parse", "HEAD")
+    assert snapshot["commit_page"] == f"https://example.com/team/api/commit/{commit}"
+
+
 def test_a_file_left_out_is_green_with_a_warning(
     make_tree: Callable[..., WorkTree],
     make_workspace: Callable[..., Workspace],
@@ -277,7 +322,7 @@ def test_a_file_left_out_is_green_with_a_warning(
     assert snapshot["warning"] == "Not indexed: 1 file of api: too large (1)."
     assert cut["warning"] == "Not indexed: 1 file of api: binary (1)."
     records = [record.data for record in snapshot["skipped_by_reason"].records]
-    assert records == [{"reason": "binary", "count": 1}, {"reason": "too large", "count": 1}]
+    assert records == [{"reason": "binary", "files": 1}, {"reason": "too large", "files": 1}]
     logged = [
         entry.user_message
         for entry in instance.all_logs(result.run_id)

@@ -110,11 +110,11 @@ def _table(store: Store, table: str, repo: str, **changed: Any) -> pa.Table:
     ("doctor", "names"),
     [
         (double_a_chunk, {"ids_unique": 2}),
-        (lose_a_code_vector, {"every_chunk_has_a_code_vector": 1}),
+        (lose_a_code_vector, {"code_vectors_complete": 1}),
         (leave_a_code_vector, {"no_orphan_code_vectors": 1}),
-        (leave_a_summary, {"no_orphan_summaries": 1, "every_summary_has_a_vector": 1}),
+        (leave_a_summary, {"no_orphan_summaries": 1, "summary_vectors_complete": 1}),
         (lose_a_summary, {"coverage": 1}),
-        (lose_a_summary_vector, {"every_summary_has_a_vector": 1}),
+        (lose_a_summary_vector, {"summary_vectors_complete": 1}),
     ],
 )
 def test_a_doctored_table_fails_its_check_and_names_the_repository(
@@ -152,7 +152,14 @@ def test_an_unsound_vector_is_found(world: World, length: float | None, layer: s
     store = world.store()
     put_vector(store, store.code_vectors if layer == "code" else store.summary_vectors, length)
     name = "code_vectors_are_unit" if layer == "code" else "summary_vectors_are_unit"
-    assert failing(store) == {name: "vectors that are not of unit length: web (1)"}
+    what = (
+        "texts that the embedder refused"
+        if length is None
+        else "vectors that are not of unit length"
+    )
+    assert failing(store) == {name: f"{what}: web (1)"}
+    is_error = all_checks(store)[name].severity is dg.AssetCheckSeverity.ERROR
+    assert is_error == (length is not None)
 
 
 def test_a_table_without_rows_is_sound(tmp_path: Path) -> None:
@@ -168,7 +175,7 @@ def test_what_is_being_refreshed_is_behind_and_not_broken(world: World) -> None:
     lose_a_code_vector(store)
     assert failing(store) == {}
     store.update_repository("web", code_embeddings_commit="1" * 40)
-    assert list(failing(store)) == ["every_chunk_has_a_code_vector"]
+    assert list(failing(store)) == ["code_vectors_complete"]
 
 
 def test_the_remainder_is_a_warning(world: World) -> None:
@@ -180,9 +187,7 @@ def test_the_remainder_is_a_warning(world: World) -> None:
     assert result.severity is dg.AssetCheckSeverity.WARN
     assert result.description == "chunks wait for their summary: api (1), lib (1), web (1)"
     lose_a_code_vector(store)
-    assert all_checks(store)["every_chunk_has_a_code_vector"].severity is (
-        dg.AssetCheckSeverity.ERROR
-    )
+    assert all_checks(store)["code_vectors_complete"].severity is (dg.AssetCheckSeverity.ERROR)
 
 
 def test_a_good_run_of_another_repository_does_not_paint_it_green(
@@ -208,6 +213,6 @@ def test_a_good_run_of_another_repository_does_not_paint_it_green(
             if event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
                 evaluated = event.asset_check_evaluation_data
                 found[evaluated.check_name] = (evaluated.passed, evaluated.description)
-    assert found["every_chunk_has_a_code_vector"] == (False, "chunks without a vector: web (1)")
-    assert found["every_summary_has_a_vector"] == (False, "summaries wait for one: web (1)")
+    assert found["code_vectors_complete"] == (False, "chunks without a vector: web (1)")
+    assert found["summary_vectors_complete"] == (False, "summaries wait for one: web (1)")
     assert found["ids_unique"][0]

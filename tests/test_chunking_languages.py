@@ -89,6 +89,43 @@ def test_a_missing_grammar_is_told_and_costs_only_the_structure(
     assert [one.name for one in chunks.chunks[0].symbols] == ["sample"]
 
 
+@pytest.mark.parametrize(
+    ("path", "source", "exported"),
+    [
+        (
+            "a.py",
+            "__all__ = ['f', '_g']\n__all__ += ('K',)\ndef f(): pass\ndef _g(): pass\n"
+            "def h(): pass\nclass K:\n  def m(self): pass\n  def _n(self): pass\n",
+            {"f", "_g", "K", "K.m"},
+        ),
+        ("b.py", "__all__ = a.__all__ + ['f']\ndef f(): pass\ndef h(): pass\n", {"f", "h"}),
+        (
+            "a.js",
+            "function a() {}\nfunction b() {}\nclass C { m() {} #n() {} }\nfunction d() {}\n"
+            "export { a, C as D }\nexport default d\nexport { b } from './b.js'\n",
+            {"a", "C", "C.m", "d"},
+        ),
+        (
+            "b.js",
+            "function a() {}\nfunction b() {}\nclass C {}\nmodule.exports = { a, x: C, y: 1 }\n",
+            {"a", "C"},
+        ),
+        ("c.ts", "function a() {}\nfunction b() {}\nexport { a }\n", {"a"}),
+        (
+            "A.hs",
+            "module A (f, T(..), (<+>)) where\nf = 1\ng = 2\na <+> b = a\ndata T = T\ndata U = U\n",
+            {"f", "T", "<+>"},
+        ),
+        ("B.hs", "module B (module B) where\nf = 1\n", {"f"}),
+        ("C.hs", "module C where\nf = 1\n", {"f"}),
+    ],
+)
+def test_a_list_of_exports_is_read(path: str, source: str, exported: set[str]) -> None:
+    symbols = [one for chunk in cut(source.encode(), path).chunks for one in chunk.symbols]
+
+    assert {one.name for one in symbols if one.exported and one.name != "__all__"} == exported
+
+
 @pytest.mark.parametrize("language", FUNCTIONS)
 def test_an_edit_in_a_function_changes_the_chunk_it_is_in_and_no_other(language: str) -> None:
     before = hashes(functions(language, list(range(60))), language)

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from conftest import Workspace, WorkTree
+from indexes import store_of
 from sample import sample, tree
 
 from codesearch import terminal
@@ -144,7 +146,7 @@ def test_repositories_are_added_listed_and_removed_comments_kept(
 def test_a_repository_whose_folder_is_gone_can_be_removed(workspace: Workspace) -> None:
     text = workspace.file.read_text()
     workspace.file.write_text(text.replace("# a comment", "  - {name: old, path: /no/such/place}"))
-    assert "/no/such/place" in at(workspace, "status", code=2).stderr
+    assert "not indexed yet; run `codesearch index old`" in at(workspace, "status").output
     at(workspace, "repos", "remove", "old")
     assert [entry.name for entry in workspace.settings.repositories] == ["api"]
 
@@ -364,6 +366,38 @@ def test_a_repository_that_fails_needs_a_person_and_costs_no_other_one(
     assert "INFO search: 1 hits in" in log
     for text in (done.output, listed, log):
         assert "secret" not in text
+
+
+@pytest.mark.parametrize("trouble", ["no repository", "not there"])
+def test_a_listed_folder_without_a_repository_is_named_and_costs_no_other_one(
+    make_tree: Callable[..., WorkTree], make_workspace: Callable[..., Workspace], trouble: str
+) -> None:
+    trees = [make_tree(name, {"a.py": f"def {name}():\n    pass\n"}) for name in ("one", "two")]
+    workspace = make_workspace(*trees)
+    if trouble == "no repository":
+        shutil.rmtree(trees[0].path / ".git")
+    else:
+        shutil.rmtree(trees[0].path)
+    done = at(workspace, "index", code=1)
+    assert f"one: refresh failed: one ({trees[0].path}): not a git repository; " in done.stderr
+    assert "refresh, summarise" in done.stdout
+    found = at(workspace, "search", "two")
+    assert "two" in found.stdout
+    assert "not indexed yet: one" in found.stderr + found.stdout
+    at(workspace, "status")
+
+
+def test_with_an_emptied_list_index_removes_what_was_struck(
+    make_tree: Callable[..., WorkTree], make_workspace: Callable[..., Workspace]
+) -> None:
+    workspace = make_workspace(make_tree("api", {"a.py": "def api():\n    pass\n"}))
+    workspace.index()
+    workspace.file.write_text("repositories: []\n")
+    # It is all there is, so a person has to say so.
+    assert "codesearch repos remove api --yes" in at(workspace, "index", code=1).stderr
+    assert "rows deleted" in at(workspace, "repos", "remove", "api", "--yes").output
+    assert store_of(workspace).count("chunks") == 0
+    assert "codesearch repos add PATH" in at(workspace, "index", code=2).stderr
 
 
 def test_index_without_repositories_says_how_to_add_one(

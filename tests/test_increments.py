@@ -18,7 +18,7 @@ from indexes import (
     versions,
 )
 
-from codesearch.search import Hit
+from codesearch.hits import Hit
 from codesearch_assets.chunking.worker import CuttingProcess
 from codesearch_assets.runs import index as run_index
 from codesearch_resources.embedders.embedded import EmbeddedEmbedder

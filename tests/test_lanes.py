@@ -8,8 +8,10 @@ from conftest import Workspace
 from numpy.typing import NDArray
 from sample import sample
 
-from codesearch.lanes import Found, Lanes
-from codesearch.ranking import LANES, parse
+import codesearch.lanes as lanes_module
+from codesearch.lanes import BELOW, Found, Lanes
+from codesearch.query import parse
+from codesearch.ranking import LANES
 from codesearch_resources.embedders.base import EmbeddingError
 from codesearch_resources.embedders.embedded import EmbeddedEmbedder
 from codesearch_resources.store import Store
@@ -65,9 +67,17 @@ def test_evidence_lies_between_nought_and_one_and_the_best_is_one(sample: Worksp
         assert not scores or max(scores.values()) == pytest.approx(1)
 
 
-def test_what_only_words_found_has_its_exact_similarity_too(sample: Workspace) -> None:
+def test_what_only_words_found_has_a_similarity_below_the_nearest(
+    sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes_module, "DEPTH", 3)
     found = find(sample, "parse a header line")
-    assert set(found.evidence.lanes["vectors"]) == set(found.candidates)
+    scores = found.evidence.lanes["vectors"]
+    assert set(scores) == set(found.candidates)
+    nearest = found.order["vectors"]
+    rest = [scores[chunk] for chunk in scores.keys() - set(nearest)]
+    assert rest
+    assert rest == pytest.approx([BELOW * min(scores[c] for c in nearest)] * len(rest))
 
 
 def test_an_embedder_that_does_not_answer_costs_its_lanes_and_a_notice(sample: Workspace) -> None:

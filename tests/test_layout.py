@@ -38,6 +38,8 @@ LOADED_BY_DAGSTER = {
         "dagster",
         "ledger",
         "quarantine",
+        "quota.kept",
+        "quota.reconcile",
         "results",
         "results_tables",
     )

@@ -4,6 +4,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from codesearch.cli import main
 from codesearch_assets import chunks as chunks_module
 from codesearch_assets.summaries import SummariesResult, refresh_summaries
 from codesearch_assets.summary_list import needs_summaries
+from codesearch_assets.upkeep import drop_unwanted
 from codesearch_resources.results import Results
 from codesearch_resources.settings_limits import Limits
 from codesearch_resources.store import of_repo
@@ -150,7 +152,7 @@ def test_a_provider_that_charges_three_times_the_input_is_left_after_twenty_call
         line = make_line(files, Chain([far], limits=ANYWHERE, patience=QUICK))
         found = summarise(line, local_only=False)
     assert 20 <= len(server.calls) <= 21
-    assert "times the input" in found.why.closed["far"]
+    assert "billed 8,000 input tokens" in found.why.closed["far"]
 
 
 def test_stand_ins_are_replaced_by_a_model_and_doc_stays(
@@ -346,7 +348,7 @@ def test_a_remainder_is_green_and_status_says_why_until_a_person_has_acted(
     run(world, "index")
     calls = len(server.calls)
     assert "small:1b" in run(world, "status")
-    assert "waiting    local: " in run(world, "status")
+    assert "waiting    local" in run(world, "status")
     server.models = {"small:1b"}  # `ollama pull`
     run(world, "index")
     assert len(server.calls) == calls + 5
@@ -396,3 +398,43 @@ def test_no_key_of_a_provider_is_in_the_ledger_or_a_log(
     written = b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
     assert b"verysecret" not in written
     assert "verysecret" not in str(found.why.lines())
+
+
+def test_upkeep_drops_what_no_chunk_has_wanted_for_ninety_days(
+    make_line: Callable[..., Line], server: Simulator
+) -> None:
+    line = make_line(FILES, Chain([ollama(server)], patience=QUICK))
+    line.run()
+    WorkTree(line.entry.path or Path()).commit({"alpha.py": None})
+    line.run()
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert drop_unwanted(line.store, line.results, now) == 0
+    assert drop_unwanted(line.store, line.results, now + timedelta(days=89)) == 0
+    assert drop_unwanted(line.store, line.results, now + timedelta(days=91)) == 1
+    assert len(line.results.written_by()) == 4
+
+
+def test_a_repository_may_have_a_chain_of_its_own_in_its_own_order(
+    make_tree: Callable[..., WorkTree], tmp_path: Path, server: Simulator
+) -> None:
+    tree = make_tree("api", FILES)
+    file = tmp_path / "codesearch.yaml"
+    models = "".join(
+        f'  - {{name: {name}, kind: ollama, url: "{server.url}", model: {name}-model}}\n'
+        for name in ("one", "two", "three")
+    )
+    text = f"repositories:\n  - path: {tree.path}\n    summarizers: [NAMES]\nsummarizers:\n{models}"
+    file.write_text(text.replace("NAMES", "three, one"))
+    workspace = Workspace(file)
+    server.models = {"one-model", "two-model"}
+    run(workspace, "index")
+    with closing(Results(workspace.settings.data_dir)) as results:
+        assert [found.provider for found in results.breakers.all()] == ["three"]  # was asked first
+    assert {call.model for call in server.calls} == {"one-model"}
+    status = run(workspace, "status")
+    assert "5 one-model (one)" in status
+    assert "waiting" not in status
+    file.write_text(text.replace("NAMES", "four"))
+    done = CliRunner().invoke(main, ["status", "--config", str(file)])
+    assert done.exit_code == 2
+    assert "no model named four below summarizers; there is one, two, three" in done.output

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codesearch_assets import night
-from codesearch_assets.night import Cursor, is_due, latest_night, next_slice
+from codesearch_assets.night import Cursor, in_turn, is_due, latest_night
 from codesearch_resources.results import PAUSE, Results, Slice
 from codesearch_resources.settings import Nightly
 
@@ -59,7 +59,7 @@ def nights(nightly: Nightly, start: datetime, hours: int) -> list[datetime]:
         now = start + timedelta(minutes=15 * quarter)
         if is_due(cursor, nightly, now):
             begun.append(now)
-        cursor = cursor.after(latest_night(nightly, now), {})
+        cursor = cursor.after(latest_night(nightly, now))
     return begun
 
 
@@ -104,11 +104,11 @@ def test_wherever_and_whenever_a_night_is_due_once_a_day(
     nightly = Nightly(cron=f"{minute} {hour} * * *", timezone=zone)
     latest = latest_night(nightly, now)
     assert latest <= now < latest + timedelta(hours=26)
-    begun, cursor = 0, Cursor().after(latest, {})
+    begun, cursor = 0, Cursor().after(latest)
     for hours in range(1, 49):
         later = now + timedelta(hours=hours)
         begun += is_due(cursor, nightly, later)
-        cursor = cursor.after(latest_night(nightly, later), {})
+        cursor = cursor.after(latest_night(nightly, later))
     assert begun in (1, 2, 3)
 
 
@@ -129,14 +129,14 @@ def test_a_cursor_that_somebody_edited_starts_afresh(text: str | None) -> None:
     waiting=st.sets(st.sampled_from("abcdef")),
     served=st.dictionaries(st.sampled_from("abcdef"), MOMENTS),
 )
-def test_the_next_slice_goes_to_the_one_served_longest_ago(
+def test_the_in_turn_goes_to_the_one_served_longest_ago(
     waiting: set[str], served: dict[str, datetime]
 ) -> None:
-    chosen = next_slice(sorted(waiting), served)
-    assert (chosen is None) == (not waiting)
-    if chosen is None:
+    turns = in_turn(waiting, served)
+    assert sorted(turns) == sorted(waiting)
+    if not waiting:
         return
-    assert chosen in waiting
+    chosen = turns[0]
     never = sorted(waiting - served.keys())
     if never:
         assert chosen == never[0]
@@ -148,8 +148,7 @@ def test_each_has_its_turn_before_one_has_its_second() -> None:
     served: dict[str, datetime] = {}
     turns = []
     for hour in range(9):
-        chosen = next_slice(["a", "b", "c"], served)
-        assert chosen is not None
+        chosen = in_turn(["a", "b", "c"], served)[0]
         served[chosen] = at("2026-05-01 00:00") + timedelta(hours=hour)
         turns.append(chosen)
     assert "".join(turns) == "abcabcabc"

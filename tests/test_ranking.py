@@ -1,19 +1,22 @@
 """Ranking: each rule does what it says, and a score is the sum of its rules."""
 
+from dataclasses import replace
+
 import pytest
 
+from codesearch.query import parse
 from codesearch.ranking import (
-    DEEP,
-    DEEP_DECAY,
+    TEXT_DECAY,
+    TEXT_DEPTH,
     WEIGHTS,
     Candidate,
     Evidence,
+    File,
     LaneName,
     RankedFile,
-    meant,
-    parse,
     rank,
 )
+from codesearch.symbols import meant
 
 
 def chunk(
@@ -31,11 +34,15 @@ def chunk(
 
 
 def ranked(
-    query: str, *chunks: Candidate, lanes: dict[LaneName, dict[str, float]] | None = None
+    query: str,
+    *chunks: Candidate,
+    lanes: dict[LaneName, dict[str, float]] | None = None,
+    central: dict[File, float] | None = None,
 ) -> list[RankedFile]:
     """The order of files; every chunk has the same evidence in bm25 and vectors unless given."""
     equal = {one.chunk_id: 0.5 for one in chunks}
-    evidence = Evidence(lanes if lanes is not None else {"bm25": equal, "vectors": equal})
+    found = lanes if lanes is not None else {"bm25": equal, "vectors": equal}
+    evidence = Evidence(found, central or {})
     return rank(parse(query), {one.chunk_id: one for one in chunks}, evidence)
 
 
@@ -129,10 +136,56 @@ def test_a_file_counts_its_best_chunks_each_less_than_the_one_before() -> None:
     many = [chunk("many.py", start) for start in range(1, 301, 10)]
     one = chunk("one.py")
     text = {c.chunk_id: 1.0 for c in (*many, one)}
-    files = ranked("zzz", *many, one, lanes={"bm25": text})
-    expected = sum(DEEP_DECAY**place for place in range(DEEP))
-    assert rules_of(files, "many.py")["text"] == WEIGHTS["text"]
-    assert rules_of(files, "one.py")["text"] == pytest.approx(WEIGHTS["text"] / expected)
+    only = {many[0].chunk_id: 1.0, one.chunk_id: 1.0}  # so that meaning is equal
+    files = ranked("zzz", *many, one, lanes={"bm25": text, "vectors": only})
+    expected = sum(TEXT_DECAY**place for place in range(TEXT_DEPTH))
+    weight = WEIGHTS["text and meaning"]
+    assert rules_of(files, "many.py")["text and meaning"] == weight
+    assert rules_of(files, "one.py")["text and meaning"] == pytest.approx(weight / expected)
+    assert rules_of(files, "many.py")["best chunk"] == rules_of(files, "one.py")["best chunk"]
+
+
+def test_a_word_that_stands_in_every_path_tells_none_apart() -> None:
+    common = [chunk(f"net/part{n}.py") for n in range(20)]
+    files = ranked("net retry", *common, chunk("net/retry.py"))
+    rules = rules_of(files, "net/retry.py")
+    assert files[0].path == "net/retry.py"
+    assert rules["file name"] == WEIGHTS["file name"]
+    assert rules["directory"] < WEIGHTS["directory"] / 3
+
+
+def test_the_variant_for_unix_goes_before_another_platforms() -> None:
+    files = ranked("open a socket", chunk("src/win/tcp.c"), chunk("src/unix/tcp.c"))
+    assert [file.path for file in files] == ["src/unix/tcp.c", "src/win/tcp.c"]
+
+
+def test_the_copy_of_an_older_version_goes_behind_the_present_one() -> None:
+    files = ranked("a field", chunk("lib/v1/fields.py"), chunk("lib/fields.py"))
+    assert rules_of(files, "lib/v1/fields.py")["older copy"] == WEIGHTS["older copy"]
+    alone = ranked("a field", chunk("api/v1/fields.py"), chunk("lib/fields.py"))
+    assert "older copy" not in rules_of(alone, "api/v1/fields.py")
+
+
+def test_a_named_language_is_preferred_where_there_are_several() -> None:
+    rust = replace(chunk("b.rs"), language="rust")
+    files = ranked("parse a header in Rust", chunk("a.py"), rust)
+    assert files[0].rules["language named"] == WEIGHTS["language named"]
+    assert files[0].path == "b.rs"
+    assert "language named" not in rules_of(ranked("parse in Rust", rust), "b.rs")
+
+
+def test_a_file_its_repository_leans_on_goes_first() -> None:
+    files = ranked("zzz", chunk("a.py"), chunk("b.py"), central={("api", "b.py"): 0.5})
+    assert rules_of(files, "b.py")["central"] == WEIGHTS["central"] / 2
+    assert files[0].path == "b.py"
+
+
+def test_what_summaries_mean_counts_where_the_words_agree() -> None:
+    a, b = chunk("a.py"), chunk("b.py")
+    both = {a.chunk_id: 1.0, b.chunk_id: 1.0}
+    files = ranked("zzz", a, b, lanes={"bm25": both, "summary_vectors": {b.chunk_id: 1.0}})
+    assert rules_of(files, "b.py")["text and summary"] == WEIGHTS["text and summary"]
+    assert "text and summary" not in rules_of(files, "a.py")
 
 
 def test_ties_are_ordered_by_repository_path_and_line() -> None:
@@ -188,6 +241,26 @@ def test_the_repository_that_fits_best_as_a_whole_is_preferred() -> None:
 )
 def test_names_are_taken_from_the_question(query: str, names: list[str]) -> None:
     assert list(parse(query).names) == names
+
+
+@pytest.mark.parametrize(
+    ("query", "languages"),
+    [
+        ("parse a header in Rust", {"rust"}),
+        ("which C++ class, please?", {"cpp"}),
+        ("C# or Java", {"csharp", "java"}),
+        ("go on and see", set()),  # an ordinary word names no language
+    ],
+)
+def test_languages_are_taken_from_the_question(query: str, languages: set[str]) -> None:
+    assert parse(query).languages == languages
+
+
+def test_words_that_carry_meaning_are_asked_for_and_neighbours_as_one() -> None:
+    assert parse("how does the event loop stop").terms == (
+        "event", "loop", "stop", "eventloop", "loopstop", "eventloopstop",
+    )  # fmt: skip
+    assert parse("what is it for").terms  # all of them when none carries any
 
 
 def test_names_of_a_pasted_file_are_bounded() -> None:

@@ -5,6 +5,7 @@ from fnmatch import fnmatch
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Workspace, WorkTree
@@ -13,10 +14,13 @@ from hypothesis import strategies as st
 from sample import sample
 
 import codesearch
+from codesearch import search
 from codesearch.errors import BadQuery, NoConfiguration, NotIndexed, SearchError
 from codesearch.filters import glob_regex
-from codesearch.ranking import Candidate, RankedFile
-from codesearch.search import Hit, Index, More, _chosen
+from codesearch.hits import Hit, More, choose
+from codesearch.lanes import Found, Lanes
+from codesearch.ranking import Candidate, Query, RankedFile
+from codesearch.search import Index
 from codesearch_resources.data_dir import DataDirError
 from codesearch_resources.settings import UnknownRepository
 
@@ -257,14 +261,36 @@ def overlapping(hits: list[Hit]) -> list[tuple[str, int, int]]:
     ]
 
 
-def test_of_chunks_that_overlap_only_the_better_is_chosen() -> None:
+def test_of_chunks_that_overlap_only_the_better_ischoose() -> None:
     def chunk(start: int, end: int) -> Candidate:
         return Candidate(str(start), "api", "a.py", "python", "function", (), "", (), start, end)
 
     file = RankedFile("api", "a.py", {"text": 1.0})
     file.chunks = [(chunk(10, 20), 3.0), (chunk(15, 30), 2.0), (chunk(21, 25), 1.0)]
-    chosen = _chosen([file], per_file=3, limit=10)
+    chosen = choose([file], per_file=3, limit=10)
     assert [c.start_line for _, c, _ in chosen] == [10, 21]
+
+
+def test_the_lanes_are_asked_once_and_twice_where_a_chosen_chunk_cannot_be_shown_for_good(
+    opened: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    find = Lanes.find
+
+    def counted(lanes: Lanes, query: Query, where: str) -> Found:
+        asked.append(query.text)
+        return find(lanes, query, where)
+
+    monkeypatch.setattr(Lanes, "find", counted)
+    whole = opened.search("quota is used up")
+    assert len(asked) == 1
+
+    def without_the_first(chosen: Any, shown: Any) -> Any:
+        return {key: row for key, row in shown.items() if key != chosen[0][1].chunk_id}
+
+    monkeypatch.setattr(search, "_apart", without_the_first)
+    assert opened.search("quota is used up") == whole[1:]
+    assert len(asked) == 3
 
 
 def test_without_a_configuration_it_says_to_run_init(

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from codesearch_assets import upkeep as upkeep_module
 from codesearch_assets.partitions import COMMIT_TAG, NAME
 from codesearch_resources import upkeep as tables_upkeep
 from codesearch_resources.results import PAUSE, Results
+from codesearch_resources.store import set_aside
 
 SENSORS = ("catalog", "nightly", "upkeep")
 
@@ -207,6 +208,39 @@ def test_what_waits_in_the_queue_is_not_requested_twice(
     assert world.asked("nightly") == [("refresh", "lib")]
 
 
+@pytest.mark.parametrize(
+    ("assets", "asked"),
+    [
+        (["repo_snapshots"], []),
+        (["code_embeddings"], []),
+        (["chunks", "summaries"], []),
+        (["summaries"], [("refresh", "lib")]),  # its slice keeps nobody from being refreshed
+    ],
+)
+def test_what_was_launched_in_the_ui_is_not_requested_twice(
+    make_world: Callable[..., World], assets: list[str], asked: list[tuple[str, str]]
+) -> None:
+    """A click or a backfill runs the UI's own job, with the partition as its tag."""
+    world = make_world()
+    world.commit("lib")
+    world.begin("__ASSET_JOB", "lib", dg.DagsterRunStatus.QUEUED, assets=assets)
+    world.begin("__ASSET_JOB", "api", dg.DagsterRunStatus.QUEUED, assets=assets)
+    assert world.asked("nightly") == asked
+
+
+def test_no_slice_is_requested_while_summaries_were_launched_in_the_ui(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(resources={"summarizer": FakeModel(most=0)})
+    run_id = world.begin(
+        "__ASSET_JOB", "web", dg.DagsterRunStatus.QUEUED, assets=["summaries", "chunks"]
+    )
+    assert world.asked("nightly") == []
+    world.instance.delete_run(run_id)
+    world.begin("__ASSET_JOB", "web", dg.DagsterRunStatus.QUEUED, assets=["chunks"])
+    assert world.asked("nightly") == [("summarise", "api")]
+
+
 def test_what_is_being_worked_on_is_not_requested_twice(make_world: Callable[..., World]) -> None:
     world = make_world()
     world.commit("lib")
@@ -323,25 +357,17 @@ def test_slices_come_one_at_a_time_to_the_one_served_longest_ago(
 def _served(world: World, times: dict[str, datetime], ended: Any = "time") -> None:
     """Note slices that were served at these times."""
     from codesearch_resources import results as module
+    from codesearch_resources.results_tables import stored
 
-    class Then(datetime):
-        moment = datetime.now(UTC)
-
-        @classmethod
-        def now(cls, tz: Any = None) -> datetime:
-            return cls.moment
-
-    results = Results(world.settings.data_dir)
-    own, module.datetime = module.datetime, Then  # type: ignore[misc]
-    try:
+    with (
+        closing(Results(world.settings.data_dir)) as results,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         for name, moment in times.items():
-            Then.moment = moment
+            patch.setattr(module, "present", lambda moment=moment: stored(moment))
             results.begin_slice(name)
             if ended:
                 results.end_slice(name, ended)
-    finally:
-        module.datetime = own  # type: ignore[misc]
-        results.close()
 
 
 @pytest.mark.parametrize(("ended", "follows"), [("time", True), ("denied", False), (None, False)])
@@ -366,7 +392,18 @@ def test_a_repository_that_is_to_be_refreshed_waits_with_its_summaries(
     assert world.asked("nightly") == [("refresh", "api"), ("summarise", "lib")]
 
 
-def test_a_settled_repository_is_not_read_again_until_a_table_moves(
+def test_a_tick_that_is_late_leaves_the_summaries_to_the_next(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(resources={"summarizer": FakeModel(most=0)})
+    world.commit("web")
+    with monkeypatch.context() as patch:
+        patch.setattr(night, "SUMMARIES_DEADLINE", 0.0)
+        assert world.asked("nightly") == [("refresh", "web")]
+    assert world.asked("nightly") == [("summarise", "api")]
+
+
+def test_a_settled_repository_is_not_read_again_until_it_moves(
     make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from codesearch_assets import automation
@@ -389,7 +426,7 @@ def test_a_settled_repository_is_not_read_again_until_a_table_moves(
     line.refresh()
     line.results.close()
     assert world.asked("nightly") == [("summarise", "api")]
-    assert sorted(looked) == ["api", "lib", "web"]
+    assert looked == ["api"]
 
 
 # catalog
@@ -420,6 +457,18 @@ def test_a_struck_repository_is_requested_to_be_removed_and_once(
     assert world.run(request).success
     assert world.tick("catalog").run_requests == []
     assert set(world.instance.get_dynamic_partitions(NAME)) == {"api", "web"}
+
+
+def test_a_struck_repository_is_not_removed_while_a_run_of_the_ui_waits(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world()
+    world.tick("catalog")
+    run_id = world.begin("__ASSET_JOB", "web", dg.DagsterRunStatus.QUEUED, assets=["summaries"])
+    world.strike("web")
+    assert world.asked("catalog") == []
+    world.instance.delete_run(run_id)
+    assert world.asked("catalog") == [("remove_repositories", "")]
 
 
 @pytest.mark.parametrize("how", ["works", "waits"])
@@ -511,6 +560,32 @@ def test_old_runs_are_purged_but_none_that_holds_a_latest_materialisation(
     for run_id in run_ids:
         assert list(home.rglob(f"*{run_id}*")) == []
     assert list(home.rglob(f"{result.run_id}.db"))
+
+
+def test_a_damaged_table_that_was_set_aside_goes_after_the_grace_period(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world()
+    before = versions(world.store())
+    other = world.store().folder / "chunks.lance.damaged-mine"  # not made by us: left alone
+    other.mkdir()
+    shutil.copytree(world.store().folder / "chunks.lance", world.store().folder / "aside")
+    place = set_aside(world.settings.data_dir, "chunks")
+    assert place is not None
+    (world.store().folder / "aside").rename(world.store().folder / "chunks.lance")
+    world.clock.time = datetime.now(UTC) + timedelta(days=world.settings.grace_days, minutes=-5)
+    assert world.tick("upkeep").run_requests == []
+    world.clock.time += timedelta(minutes=10)
+    [request] = world.tick("upkeep").run_requests
+    assert "damaged tables were set aside" in request.tags["codesearch/reason"]
+    result = world.run(request)
+    assert result.success
+    [event] = result.get_asset_materialization_events()
+    assert event.materialization.metadata["damaged_tables_deleted"].value == 1
+    assert not place.exists()
+    assert other.is_dir()
+    assert moved(before, versions(world.store())) == set()
+    assert world.tick("upkeep").run_requests == []
 
 
 # trouble

@@ -320,7 +320,7 @@ ODD = st.text(st.characters(exclude_categories=["Cs"]), max_size=4) | st.sampled
         ("embedder: embedded\n", 1, "embedder", "must be a mapping"),
         ("embedder: {}\n", 1, "embedder.kind", "is missing"),
         (
-            "embedder:\n  kind: ollama\n  model: x\n",
+            "embedder:\n  kind: ollama\n",
             2,
             "embedder.kind",
             "there is no such kind; there is 'embedded'",

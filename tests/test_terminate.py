@@ -23,6 +23,7 @@ from codesearch_assets import chunks as chunks_module
 from codesearch_assets import night
 from codesearch_assets.runs import instance_of
 from codesearch_resources.data_dir import RESULTS_FILE
+from codesearch_resources.results import Results
 
 ROOT = Path(__file__).parent.parent
 SOON = 30.0  # seconds for a terminated run to end
@@ -40,7 +41,10 @@ from codesearch_assets.runs import Runner, instance_of
 from codesearch_resources import store
 from codesearch_resources.embedders.embedded import EmbeddedEmbedder
 from codesearch_resources.settings import load
-from codesearch_resources.summarizers.extractive import Extractive
+from codesearch_resources import dagster as resources
+from codesearch_resources.summarizers.chain import Chain
+from calls import ollama
+from simulator import Simulator, fault
 import odd_cutters
 
 def there(place):
@@ -73,15 +77,15 @@ def write(patch):
     patch.setattr(store, "_merge", for_ever)
 
 def summarize(patch):
-    def for_ever(self, pieces):
+    def hang(call):
         there("there")
-        time.sleep(1000)
-        yield
-    patch.setattr(Extractive, "grade", "model")
-    patch.setattr(Extractive, "summarize", for_ever)
+        return fault("hang", seconds=1000)
+    server.always(hang)
+    link = ollama(server, workers=1, timeout_seconds=900)
+    patch.setattr(resources, "Chain", lambda *_, **__: Chain([link]))
 
 settings = load(Path(sys.argv[2]))
-with instance_of(settings) as instance:
+with Simulator() as server, instance_of(settings) as instance:
     instance.add_dynamic_partitions("repositories", ["api"])
     runner = Runner(settings, instance)
     for place, job in ((write, "refresh"), (cut, "refresh"), (embed, "refresh"),
@@ -143,6 +147,11 @@ def test_a_run_that_is_told_to_end_ends_wherever_it_is_and_leaves_no_process(
             process.wait()
     print("ended after", " ".join(f"{seconds:.2f}" for seconds in ended), "s")
     assert max(ended) < SOON
+    # The call that hung may have been paid for: it counts in full, and is in nobody's way.
+    with closing(Results(workspace.settings.data_dir)) as results:
+        [call] = results.ledger.entries()
+        assert call.status == "unknown"
+        assert call.counted_input == call.estimated_input
     assert not any(outcome.error for outcome in workspace.index())
     clean = Line(tmp_path / "clean", tree)
     clean.run()
@@ -279,7 +288,7 @@ def _dagster(workspace: Workspace) -> Iterator[Webserver]:
         yield server
 
 
-BIG = 800  # files
+BIG = 2_500  # files
 
 
 def _big(tree: WorkTree) -> None:

@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 from commits import functions, two_commits
 from conftest import Workspace, WorkTree
-from indexes import CutHere, Line, contents, store_of
+from indexes import CutHere, Line, contents, moved, store_of, unwritable, versions
 
 from codesearch.cli import main
 from codesearch_assets import chunks as chunks_module
@@ -135,11 +135,15 @@ DAMAGES = (
     _cut_data_short,
     _garble_manifests,
 )
-TABLES = ("chunks", "files", "repo_snapshots", "repositories", "summaries", "code", "summary")
+TABLES = (
+    "chunks", "files", "centrality", "repo_snapshots", "repositories", "summaries", "code",
+    "summary",
+)  # fmt: skip
 SHORT = {
     ("chunks", _lose_one_data_file),
     ("chunks", _lose_newest_manifest),
     ("chunks", _lose_indices),
+    ("centrality", _lose_all_data),
     ("summaries", _cut_data_short),
     ("repositories", _lose_folder),
 }
@@ -243,6 +247,29 @@ def test_a_reader_that_stays_open_goes_on_when_a_damaged_table_was_made_anew(
         assert len(_run(workspace)) == 1
         assert _run(workspace) == []
         assert [(hit.path, hit.text) for hit in opened.search("kestrel")] == before
+
+
+def test_a_table_that_cannot_be_written_is_one_sentence_and_the_next_run_goes_on_from_there(
+    make_tree: Callable[..., WorkTree], make_workspace: Callable[..., Workspace]
+) -> None:
+    tree = make_tree("api", {"a.py": functions(["lynx"])})
+    workspace = make_workspace(tree)
+    assert not any(outcome.error for outcome in workspace.index())
+    store = store_of(workspace)
+    tree.commit({"b.py": functions(["puma"])})
+    with unwritable(store, store.code_vectors):
+        [outcome] = workspace.index()
+    place = store.folder / f"{store.code_vectors}.lance"
+    assert outcome.error == (
+        f"code_embeddings: The table {store.code_vectors} cannot be read or written: File exists "
+        f"(os error 17). Look at its folder {place}, then run again: the next run goes on from "
+        "there. If it is past mending, delete the folder: it is made anew, and nothing is paid "
+        "for twice."
+    )
+    before = versions(store)
+    assert not any(outcome.error for outcome in workspace.index())
+    assert moved(before, versions(store)) & {"chunks", "files", "repo_snapshots"} == set()
+    assert store.count("chunks") == store.count(store.code_vectors) == 2
 
 
 def test_too_many_open_files_are_no_damage(

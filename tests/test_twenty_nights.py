@@ -179,7 +179,7 @@ def replay_nights(
     sizes = []
     with unattended(folder / "nights", replays, clock) as world:
         clock.to(2)
-        world.cursors["nightly"] = night.Cursor().after(clock.time, {}).text()
+        world.cursors["nightly"] = night.Cursor().after(clock.time).text()
         world.tick("catalog")
         one_night(world, clock)
         store = world.store()

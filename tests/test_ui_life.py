@@ -6,7 +6,7 @@ The tests of a scenario follow each other: each begins with what the one before 
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from browser import browser_page, materialise, switch, webserver
 from conftest import Workspace, WorkTree
-from indexes import Line, moved, store_of, versions
+from indexes import Line, moved, store_of, unwritable, versions
 from live import PATIENCE, Live, Run, eventually
 
 from codesearch_resources.store import Store, of_repo
@@ -93,7 +93,8 @@ def life_of(folder: Path, names: Sequence[str], indexed: Sequence[str]) -> Itera
             line.run()
             line.results.close()
         command = ("codesearch", "ui", "--config", str(workspace.file))
-        with webserver(*command, folder=folder, environment={}) as server, browser_page() as page:
+        ui = webserver(*command, folder=folder, environment={}, by_script=True)
+        with ui as server, browser_page() as page:
             page.set_default_timeout(PATIENCE / 4 * 1000)
             yield Life(workspace, trees, Live(server), page)
 
@@ -162,8 +163,31 @@ def check_a_struck_repository_is_gone(life: Life, name: str) -> None:
     assert life.holding(name) == set()
 
 
+def check_it_failed_in_a_sentence(life: Life, run: Run) -> None:
+    [(step, said)] = life.live.failures(run.id).items()
+    assert step == "code_embeddings"
+    assert said.startswith(f"The table {life.store.code_vectors} cannot be read or written: ")
+    assert "then run again: the next run goes on from there" in said
+
+
+def check_it_goes_on_from_there(life: Life, failed: Run) -> None:
+    """Executed again from failure, nothing is parsed again: the one asset runs that failed."""
+    again = life.live.from_failure(failed.id)
+    assert (again.status, set(again.wrote)) == ("SUCCESS", {"code_embeddings"})
+    assert again.wrote["code_embeddings"]["rows_written"] == 1
+
+
 def test_partitions_appear_from_the_settings(life: Life) -> None:
     check_partitions_follow_the_settings(life)
+
+
+def test_what_failed_is_executed_again_from_where_it_failed(life: Life) -> None:
+    with unwritable(life.store, life.store.code_vectors):
+        life.trees[MOVING].commit({"again.py": MOVED})
+        run = life.live.job("refresh", MOVING)
+    assert run.wrote["chunks"]["files_cut_now"] == 1
+    check_it_failed_in_a_sentence(life, run)
+    check_it_goes_on_from_there(life, run)
 
 
 def test_the_night_is_switched_on_by_one_click(life: Life) -> None:
@@ -190,6 +214,23 @@ def test_a_backfill_leaves_others_alone_and_a_commit_leads_to_one_run(life: Life
 
 def test_a_struck_repository_loses_its_partition_and_its_rows(life: Life) -> None:
     check_a_struck_repository_is_gone(life, STRUCK)
+
+
+def test_told_to_end_it_ends_and_leaves_no_process(life: Life) -> None:
+    """SIGTERM to the one process that was started, as `kill` and service managers send it."""
+    process = life.live.server.process
+    process.terminate()
+    process.wait(PATIENCE)
+
+    def left() -> list[str]:
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # a process may end while it is looked at
+                session = stat.read_text().rpartition(")")[2].split()[3]
+                found += [stat.parent.name] if int(session) == process.pid else []
+        return found
+
+    eventually(left, lambda found: not found)
 
 
 # The whole of it, at full size: twelve repositories, a silent remote, every step as a user does it.
@@ -238,30 +279,17 @@ def check_a_backfill_of_all_and_again(life: Life) -> None:
     assert {run.wrote["chunks"]["files_cut_now"] for run in runs} == {0}
 
 
-@contextmanager
-def unwritable(table: Path) -> Iterator[None]:
-    """A table that can be read and not written, by root neither."""
-    folder, aside = table / "_transactions", table / "aside"
-    folder.rename(aside)
-    folder.touch()
-    yield
-    folder.unlink()
-    aside.rename(folder)
-
-
 def check_a_failure_is_asked_for_again_and_goes_on_from_there(life: Life, name: str) -> None:
     since = time.time()
-    with unwritable(life.store.folder / f"{life.store.code_vectors}.lance"):
+    with unwritable(life.store, life.store.code_vectors):
         life.trees[name].commit({"again.py": MOVED})
         two = eventually(lambda: refreshes(life, since)[::-1], lambda found: len(found) == 2)
         first, second = (life.live.ended(run.id) for run in two)
     for run in (first, second):
         assert (run.partition, run.status) == (name, "FAILURE")
-        assert life.live.failures(run.id).keys() == {"code_embeddings"}
+        check_it_failed_in_a_sentence(life, run)
     assert [run.wrote["chunks"]["files_cut_now"] for run in (first, second)] == [1, 0]
-    again = life.live.from_failure(second.id)
-    assert (again.status, set(again.wrote)) == ("SUCCESS", {"code_embeddings"})
-    assert again.wrote["code_embeddings"]["rows_written"] == 1
+    check_it_goes_on_from_there(life, second)
 
 
 @pytest.mark.soak

@@ -91,6 +91,31 @@ def test_a_file_that_the_parser_cannot_bear_costs_that_file_alone(word: str, rea
     assert found == cut_here(files)
 
 
+def test_each_file_tells_the_time_it_took_a_lost_try_included() -> None:
+    files = [file(1), file(2, "spin = 1\n"), file(3)]
+    with CuttingProcess(at_a_marker, QUICK) as cutting:
+        list(cutting.cut_many([file(0)]))  # the grammar is there now
+        quick, lost, other = (found.seconds for found in cutting.cut_many(files))
+    assert lost >= QUICK.cpu_seconds
+    assert 0 < quick < lost
+    assert other > 0
+
+
+@pytest.mark.parametrize("language", ["javascript", "typescript", "go"])
+def test_openings_that_never_close_run_into_the_limit_and_cost_that_file_alone(
+    language: str,
+) -> None:
+    pest = ("pest", language, b"/*\n{-\n<!--\n" * 8_000)  # seconds to minutes, without a limit
+    files = [file(1), pest, file(2)]
+    started = time.monotonic()
+    with CuttingProcess(limits=Limits(cpu_seconds=0.5, cpu_seconds_per_mb=0.5)) as cutting:
+        found = list(cutting.cut_many(files))
+    assert time.monotonic() - started < 30
+    assert (found[1].outcome, found[1].reason) == ("windows", "parser timed out")
+    assert found[1].chunks == cut(pest[2], *pest[:2], "parser timed out").chunks
+    assert [found[0], found[2]] == cut_here([file(1), file(2)])
+
+
 def test_a_file_that_kills_even_without_its_grammar_is_skipped_with_the_reason() -> None:
     files = [file(1), ("odd.py", "python", b"always-crash = 1\n"), file(2)]
     with CuttingProcess(at_a_marker, QUICK) as cutting:

@@ -144,13 +144,22 @@ class World(Unattended):
         """Bring a repository up to date, without Dagster for its cost."""
         _index(self.settings.data_dir, self.trees[name])
 
-    def begin(self, job: str, repo: str, status: dg.DagsterRunStatus, config: Any = None) -> str:
-        """A run of the instance that stands at `status`; nobody works on it."""
+    def begin(
+        self,
+        job: str,
+        repo: str,
+        status: dg.DagsterRunStatus,
+        config: Any = None,
+        assets: Sequence[str] = (),
+    ) -> str:
+        """A run of the instance that stands at `status`; nobody works on it. With `assets` one of
+        them alone, as the UI's own job `__ASSET_JOB` has it."""
         location = RegisteredCodeLocationOrigin("codesearch_assets.definitions")
         run = self.instance.create_run_for_job(
             self.definitions.resolve_job_def(job),
             run_config=config,
             tags={"dagster/partition": repo} if repo else {},
+            asset_selection=frozenset(map(dg.AssetKey, assets)) or None,
             status=status,
             remote_job_origin=RemoteRepositoryOrigin(location, "__repository__").get_job_origin(
                 job
@@ -208,7 +217,7 @@ def copied(
         world.clock = Clock()
         patch.setattr(night, "now", world.clock)
         world.clock.to(2)
-        world.cursors["nightly"] = night.Cursor().after(world.clock.time, {}).text()
+        world.cursors["nightly"] = night.Cursor().after(world.clock.time).text()
         world.clock.to(3)
         yield world
 

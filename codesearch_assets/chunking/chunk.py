@@ -18,7 +18,7 @@ window     a run of lines of a language without a grammar
 =========  =====================================================================================
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 KINDS = (
@@ -89,6 +89,8 @@ class FileChunks:
     outcome: "parsed" (by a grammar), "windows" (cut by lines, `reason` says why) or "skipped"
         (no chunks, `reason` says why).
     generated: the content says so in its first lines.
+    seconds: what cutting it took, a first try that was lost and the loading of a
+        grammar included; no part of the result.
     """
 
     language: str
@@ -96,6 +98,7 @@ class FileChunks:
     reason: str
     generated: bool
     chunks: tuple[Chunk, ...]
+    seconds: float = field(default=0.0, compare=False)
 
 
 def content_hash(language: str, header: str, text: str) -> str:

@@ -18,7 +18,7 @@ from codesearch_assets.chunking.embedded import (
     regions,
     without_magic,
 )
-from codesearch_assets.chunking.files import classify, oversize
+from codesearch_assets.chunking.files import oversize, told_by_name
 from codesearch_assets.chunking.grammar import Grammar, inlined, parser
 from codesearch_assets.chunking.languages import BY_NAME, of_header, of_shebang
 from codesearch_assets.chunking.source import Source, decode, read
@@ -27,7 +27,7 @@ from codesearch_assets.chunking.units import rows
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-CHUNKER_VERSION = 4  # raised whenever other chunks come out for the same bytes
+CHUNKER_VERSION = 5  # raised whenever other chunks come out for the same bytes
 
 _LONG_LINE = 5000
 _LONG_SHARE = 0.6
@@ -45,11 +45,11 @@ def cut(data: bytes, path: str, language: str = "", without_grammar: str = "") -
     language: a name from `languages`, or "" to decide by the path and the first line.
     without_grammar: the reason why the file is cut into windows even if its language has one.
     """
-    seen = classify(path, len(data))
-    language = language or seen.language or of_shebang(data) or "text"
+    told, skip = told_by_name(path, len(data))
+    language = language or told or of_shebang(data) or "text"
     if language == "c" and path.endswith(".h"):
         language = of_header(data)
-    skip = seen.skip or oversize(language, len(data))
+    skip = skip or oversize(language, len(data))
     if skip:
         return _skipped(language, skip)
     decoded = decode(data)
@@ -132,7 +132,7 @@ def _skipped(language: str, reason: str) -> FileChunks:
 
 
 def _minified(source: Source, language: str) -> bool:
-    longest, total = len(max(source.stripped, key=len)), source.chars
+    longest, total = max(map(len, source.stripped)), source.chars
     if longest >= _LONG_LINE and longest >= total * _LONG_SHARE:
         return True
     dense = total > 1000 and total > _MEAN_LINE * len(source.lines)

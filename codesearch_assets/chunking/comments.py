@@ -6,6 +6,7 @@ import re
 _MARKER = re.compile(
     r"^\s*(?:///?!?|//!|/\*[*!]*|\*+/|\*(?!\*)|#+:?(?![\[!a-z])|#!|--+\s?\|?|;+|%+|\{-+\s?\||<!--|\(\*+)\s?"
 )
+_CLOSING = ("*/", "-}", "-->", "*)")  # what `_END` finds, where no blanks follow
 _END = re.compile(r"\s*(?:\*+/|-+\}|-->|\*+\))\s*$")
 _DIRECTIVE = re.compile(
     r"^(?:go:|\+build|nolint|eslint|prettier-|tslint|@ts-|jshint|istanbul |c8 |noqa|type:\s*ignore"
@@ -27,13 +28,20 @@ def is_comment(line: str) -> bool:
 
 
 def plain(lines: list[str]) -> str:
-    """Comment lines without their markers, rulers and directives of tools; "" for a licence."""
+    """Comment lines without their markers, rulers and directives of tools; "" for a licence.
+
+    lines: without trailing blanks.
+    """
     kept = []
     for line in lines:
         if line.startswith("#!/"):
             continue
-        text = _END.sub("", _MARKER.sub("", line, count=1)).rstrip()
-        if not _DIRECTIVE.match(text.lstrip()) and not _RULE.match(text):
+        marker = _MARKER.match(line)
+        text = line[marker.end() :] if marker is not None else line
+        if text.endswith(_CLOSING):
+            text = _END.sub("", text)
+        text = text.rstrip()
+        if not _DIRECTIVE.match(text.lstrip()) and (text[:1].isalnum() or not _RULE.match(text)):
             kept.append(text)
     text = "\n".join(kept).strip()
     return "" if _LICENSE.search(text[:400]) else text

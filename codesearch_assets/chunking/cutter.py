@@ -17,6 +17,7 @@ from codesearch_assets.chunking.grammar import (
     SCOPE,
     Definition,
     Grammar,
+    Listed,
     definitions_of,
     is_exported,
     signature,
@@ -35,7 +36,7 @@ from codesearch_assets.chunking.units import (
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-SMALL = 50  # units below this are grouped with their neighbours,
+SMALL = 30  # units below this are grouped with their neighbours,
 GROUP = 60  # up to this
 WHOLE_CLASS = 80  # on the open benchmark 80 gave .880, 150 gave .876; groups of 120 gave .871
 WHOLE_FUNCTION = 200
@@ -88,18 +89,25 @@ class Cutter:
     grammar: Grammar
     lo: int
     hi: int
+    small: float = SMALL
 
     def chunks(self, root: Node) -> tuple[Chunk, ...]:
         """The chunks of these lines."""
         return tuple(self._chunk(draft) for draft in self._file(root) if self._filled(draft))
 
     def _file(self, root: Node) -> list[_Draft]:
-        scope = Scope("module", separator=self.grammar.separator)
+        scope = Scope("module", separator=self.grammar.separator, listed=self._listed(root))
         nodes = self._unguarded(root)
         units = siblings(nodes, self.lo, self.hi, scope, self.grammar, self.source)
         if not units:
             return self._by_lines(Unit(scope, self.lo, self.hi, self.hi - 1, "code"), scope)
         return self._scope(units, scope, 0)
+
+    def _listed(self, root: Node) -> Listed | None:
+        """What the file's list of exports gives out, if it has one."""
+        if self.grammar.listed is None or self.grammar.listing not in (root.text or b""):
+            return None
+        return self.grammar.listed(root)
 
     def _unguarded(self, root: Node) -> list[Node]:
         """The nodes of a file, with what is in a guard round nearly all of it."""
@@ -129,8 +137,8 @@ class Cutter:
         drafts: list[_Draft] = []
         run: list[Unit] = []
         for unit in self._parted(units, scope):
-            size = self._size([unit])
-            if size < SMALL:
+            size = self.source.size(unit.lo, unit.hi)
+            if size < self.small:
                 run.append(unit)
                 continue
             drafts += self._grouped(run, scope)
@@ -148,8 +156,10 @@ class Cutter:
         """The units, those taken apart again that are too long joined."""
         out = []
         for unit in units:
-            whole = not unit.parts or self._size([unit]) <= self._limit(unit, scope)
-            out += [unit] if whole else unit.parts
+            if unit.parts and self._size([unit]) > self._limit(unit, scope):
+                out += unit.parts
+            else:
+                out.append(unit)
         return out
 
     def _limit(self, unit: Unit, scope: Scope) -> int:
@@ -167,9 +177,11 @@ class Cutter:
 
         Bodies do not move the cuts, and a new definition moves only the ones around it.
         """
+        if not run or self._size(run) <= GROUP:
+            return [_Draft(run, scope)] if run else []
         hashes = [blake2b(unit.name.encode(), digest_size=8).digest() for unit in run]
         out = []
-        pending = [(0, len(run))] if run else []
+        pending = [(0, len(run))]
         while pending:
             lo, hi = pending.pop()
             total = self._size(run[lo:hi])
@@ -291,7 +303,7 @@ class Cutter:
                 inside = members_are_methods(one, scope.kind == "container")
                 kind = "container" if inside else "module"
             line = signature(one) if one.name or one.kind != SCOPE else unit.text
-            exported = exported and is_exported(one, self.grammar, scope.around)
+            exported = exported and is_exported(one, self.grammar, scope.around, scope.listed)
         else:
             through = all(n.type in (*self.grammar.transparent, "ERROR") for n in unit.nodes)
             name, kind = scope.prefix, scope.kind if through else "function"
@@ -299,8 +311,8 @@ class Cutter:
         header = "\n".join(part for part in (scope.header, line) if part)
         owner = name if one is not None else scope.owner
         around = one or scope.around
-        joint = self.grammar.separator
-        return Scope(kind, name, owner, header, scope.header, joint, around, exported)
+        joint, listed = self.grammar.separator, scope.listed
+        return Scope(kind, name, owner, header, scope.header, joint, around, exported, listed)
 
     def _by_lines(self, unit: Unit, scope: Scope, hi: int = 0) -> list[_Draft]:
         """Cut what has no structure at blank and little indented lines."""
@@ -320,38 +332,51 @@ class Cutter:
         kind, symbol = self._kind(draft)
         documented = next((unit for unit in units if unit.definitions), units[0])
         header = draft.header
-        symbols = (one for unit in units for one in symbols_of(unit, self.grammar))
+        text, hashed = source.both_texts(lo, hi)
+        start_byte, end_byte = source.bytes(lo, hi)
+        doc = doc_of(documented, self.grammar, source)
+        if not doc and documented is not units[0]:
+            doc = doc_of(units[0], self.grammar, source)
+        symbols = [
+            one for unit in units if unit.definitions for one in symbols_of(unit, self.grammar)
+        ]
         return Chunk(
             kind=kind,
             symbol=symbol,
-            symbols=tuple(self._trimmed(one, hi) for one in symbols),
+            symbols=tuple([self._trimmed(one, hi) for one in symbols]),
             header=header,
-            doc=doc_of(documented, self.grammar, source) or doc_of(units[0], self.grammar, source),
+            doc=doc,
             start_line=lo + 1,
             end_line=hi,
-            start_byte=source.starts[lo],
-            end_byte=source.ends[hi - 1],
-            text=source.text(lo, hi),
-            content_hash=content_hash(self.language, header, source.stripped_text(lo, hi)),
+            start_byte=start_byte,
+            end_byte=end_byte,
+            text=text,
+            content_hash=content_hash(self.language, header, hashed),
         )
 
     def _trimmed(self, one: Symbol, hi: int) -> Symbol:
         """The symbol within the lines up to `hi`, without blank ones; some grammars count those."""
+        lines = self.source.stripped
+        if one.end_line <= hi and lines[one.end_line - 1] and lines[one.start_line - 1]:
+            return one
         lo, end = self.source.trim(one.start_line - 1, min(one.end_line, hi))
         return Symbol(one.name, one.kind, min(lo + 1, end), end, one.exported)
 
     def _kind(self, draft: _Draft) -> tuple[str, str]:
         """Kind and symbol of a chunk."""
-        scope = draft.scope
+        scope, first = draft.scope, draft.units[0]
         if draft.kind:
             return draft.kind, scope.owner
+        if len(draft.units) == 1 and len(first.definitions) == 1 and not first.head:
+            (one,) = first.definitions
+            return one.kind or "group", first.qualified(one) or scope.owner
         defining = [unit for unit in draft.units if unit.definitions and not unit.head]
         names = {
             unit.qualified(one): one.kind or "group"
             for unit in defining
             for one in unit.definitions
         }
-        named = sum(self._size([unit]) for unit in defining)
+        named = sum(self.source.size(unit.lo, unit.hi) for unit in defining)
         headed = any(unit.head for unit in draft.units)
         mostly = not headed and named * 2 >= self._size(draft.units)
         if len(names) == 1 and mostly:

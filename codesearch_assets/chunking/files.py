@@ -85,9 +85,16 @@ def classify(path: str, size: int | None) -> FileClass:
     FileClass(language='go', skip='', marks=('test',))
     """
     *folders, name = path.split("/")
+    language, skip = told_by_name(name, size)
+    known = BINARY if skip == BINARY else language
+    return FileClass(language, skip, _marks(folders, name, known))
+
+
+def told_by_name(path: str, size: int | None) -> tuple[str, str]:
+    """The language of a file, "" if its name does not tell, and why it is left out, if it is."""
+    name = path.rpartition("/")[2]
     language = of_name(name)
-    skip = _skip(name, language, size)
-    return FileClass("" if language == BINARY else language, skip, _marks(folders, name, language))
+    return "" if language == BINARY else language, _skip(name, language, size)
 
 
 def _skip(name: str, language: str, size: int | None) -> str:

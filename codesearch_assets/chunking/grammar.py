@@ -44,6 +44,14 @@ Reader = Callable[["Node", bool], "list[Definition] | None"]
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """Names of the top level that a file's own list gives out; `only`: and no others."""
+
+    names: frozenset[str]
+    only: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Visibility:
     """Regular expressions that tell, of signature and name, whether others can use a definition.
 
@@ -76,6 +84,8 @@ class Grammar:
     prepare: rewrites the text before it is parsed; no line may be added, removed or moved.
     reader: asked before the tables for the node types in `reads`, with the node and whether it
     stands in a container; None from it means: ask the tables.
+    listed: what the file's list of exports gives out, read from the root of a tree that has the
+    word `listing` somewhere; None: there is no list, or not one that can be read.
     """
 
     loader: str
@@ -101,6 +111,8 @@ class Grammar:
     prepare: Callable[[str], str] | None = None
     reads: frozenset[str] = frozenset()
     reader: Reader | None = None
+    listing: bytes = b""
+    listed: Callable[[Node], Listed | None] | None = None
     defining: frozenset[str] = field(init=False)  # every type that can hold a definition
     statements: frozenset[str] = field(init=False)  # these, imports and comments
 
@@ -156,15 +168,16 @@ def inlined(nodes: Iterable[Node], grammar: Grammar) -> Iterator[Node]:
 
 def definitions_of(node: Node, grammar: Grammar, in_container: bool) -> list[Definition]:
     """The definitions that one statement makes in its own scope; empty for other statements."""
-    if node.type not in grammar.defining:
+    kind = node.type
+    if kind not in grammar.defining:
         return []
     outer = node
-    while fields := grammar.wrappers.get(node.type):
+    while fields := grammar.wrappers.get(kind):
         inner = _wrapped(node, fields)
         if inner is None:
             break
-        node = inner
-    found = _read(node, grammar, in_container)
+        node, kind = inner, inner.type
+    found = _read(node, kind, grammar, in_container)
     if outer is not node and len(found) == 1:
         return [replace(found[0], node=outer)]
     return found
@@ -176,25 +189,39 @@ def _wrapped(node: Node, fields: tuple[str, ...]) -> Node | None:
     return first_field(node, fields)
 
 
-def _read(node: Node, grammar: Grammar, in_container: bool) -> list[Definition]:
-    if grammar.reader is not None and node.type in grammar.reads:
+def _read(node: Node, kind: str, grammar: Grammar, in_container: bool) -> list[Definition]:
+    if grammar.reader is not None and kind in grammar.reads:
         special = grammar.reader(node, in_container)
         if special is not None:
             return special
-    kind = grammar.definitions.get(node.type)
-    if kind is None:
+    defined = grammar.definitions.get(kind)
+    if defined is None:
         return []
     named = first_field(node, grammar.name_fields) or first_of(node, grammar.name_types)
-    name = " ".join(text_of(named).strip("'\"").split()) or "default"
-    if kind == "function" and in_container:
-        kind = "method"
+    name = text_of(named)
+    if not name.isidentifier():
+        name = " ".join(name.strip("'\"").split()) or "default"
+    if defined == "function" and in_container:
+        defined = "method"
     body = first_field(node, grammar.body_fields) or first_of(node, grammar.body_types)
-    container = node.type in grammar.containers
-    return [Definition(name, kind, node, body, container, kind == "interface")]
+    container = kind in grammar.containers
+    return [Definition(name, defined, node, body, container, defined == "interface")]
 
 
-def is_exported(one: Definition, grammar: Grammar, around: Definition | None) -> bool:
-    """Whether a definition can be used outside, as far as it and the one around it can say."""
+@cache
+def _compiled(pattern: str) -> Callable[[str], object]:
+    return re.compile(pattern).search
+
+
+def is_exported(
+    one: Definition, grammar: Grammar, around: Definition | None, listed: Listed | None = None
+) -> bool:
+    """Whether a definition can be used outside, as far as it and what is around it can say."""
+    if listed is not None and around is None and one.kind != SCOPE:
+        if one.name.partition(".")[0] in listed.names:
+            return True
+        if listed.only:
+            return False
     if one.exported is not None:
         return one.exported
     rule = grammar.visibility
@@ -202,14 +229,15 @@ def is_exported(one: Definition, grammar: Grammar, around: Definition | None) ->
         return True
     name = one.name.rpartition(".")[2]
     if rule.exported_name or rule.hidden_name:
-        hidden = bool(rule.hidden_name and re.search(rule.hidden_name, name))
-        return not hidden and bool(re.search(rule.exported_name, name))
-    line = signature(one)
-    if rule.hidden and re.search(rule.hidden, line):
-        return False
-    if around is not None and (around.open or not rule.members):
+        hidden = bool(rule.hidden_name and _compiled(rule.hidden_name)(name))
+        return not hidden and bool(_compiled(rule.exported_name)(name))
+    free = around is not None and (around.open or not rule.members)
+    if free and not rule.hidden:
         return True
-    return bool(re.search(rule.exported, line))
+    line = signature(one)
+    if rule.hidden and _compiled(rule.hidden)(line):
+        return False
+    return free or bool(_compiled(rule.exported)(line))
 
 
 _NOT_SIGNATURE = frozenset(
@@ -223,10 +251,11 @@ def signature(one: Definition) -> str:
     node, body = one.node, one.body
     while node.type == "decorated_definition" and node.named_child_count:
         node = node.named_children[-1]
-    start = _signature_start(node)
-    text = node.text or b""
-    stop = body.start_byte if body is not None and body.start_byte > start else node.end_byte
-    cut = text[start - node.start_byte : stop - node.start_byte].decode("utf-8", "replace")
+    start, begin = _signature_start(node), node.start_byte
+    stop = body.start_byte if body is not None else 0
+    if stop <= start:
+        stop = node.end_byte
+    cut = (node.text or b"")[start - begin : stop - begin].decode("utf-8", "replace")
     if body == node:  # a section is its own body: its heading is all that stands for it
         cut = cut.partition("\n")[0]
     return " ".join(cut.split())[:400].rstrip(" {")

@@ -19,14 +19,14 @@ class Source:
     """Lines of a file, numbered from 0; all ranges below are half-open, [lo, hi).
 
     lines: without line ends. stripped: the same without trailing blanks.
-    starts, ends: byte offsets of each line in the file, line end excluded.
+    starts, sizes: byte offset of each line in the file, and its bytes, line end excluded.
     partial: only some lines are shown, and blank ones between them mean nothing.
     """
 
     lines: list[str]
     stripped: list[str]
     starts: list[int]
-    ends: list[int]
+    sizes: list[int]
     _filled: list[int]
     _chars: list[int]
     partial: bool = False
@@ -37,6 +37,10 @@ class Source:
         weight = (self._chars[hi] - self._chars[lo]) / CHARS_PER_LINE
         return weight if weight > filled else filled  # max() takes thrice as long, and this is hot
 
+    def bytes(self, lo: int, hi: int) -> tuple[int, int]:
+        """Where the lines begin in the file and where they end, the last line end excluded."""
+        return self.starts[lo], self.starts[hi - 1] + self.sizes[hi - 1]
+
     def text(self, lo: int, hi: int) -> str:
         """The lines as they are shown."""
         return "\n".join(self._shown(self.lines[lo:hi]))
@@ -45,6 +49,11 @@ class Source:
         """The same without trailing blanks: what is hashed."""
         return "\n".join(self._shown(self.stripped[lo:hi]))
 
+    def both_texts(self, lo: int, hi: int) -> tuple[str, str]:
+        """`text` and `stripped_text`, which are one in most files."""
+        text = self.text(lo, hi)
+        return text, text if self.stripped is self.lines else self.stripped_text(lo, hi)
+
     def _shown(self, lines: list[str]) -> list[str]:
         if not self.partial:
             return lines
@@ -52,7 +61,7 @@ class Source:
 
     def showing(self, lines: list[str]) -> Source:
         """The same file with other words in its lines; runs of blank ones are cut short."""
-        return _measured(lines, self.starts, self.ends, partial=True)
+        return _measured(lines, self.starts, self.sizes, partial=True)
 
     @property
     def chars(self) -> int:
@@ -98,30 +107,34 @@ def decode(data: bytes) -> tuple[str, str, int] | str:
 
 def read(text: str, encoding: str, mark: int) -> Source:
     """Split decoded text into lines; carriage returns end them only in files without \\n."""
-    newline = "\n" if "\n" in text or "\r" not in text else "\r"
+    returns = "\r" in text
+    newline = "\r" if returns and "\n" not in text else "\n"
     raw = text.split(newline)
     if not raw[-1]:
         raw.pop()
     width = len(newline.encode(encoding))
-    if text.isascii() and encoding in ("utf-8", "cp1252", "latin-1"):
+    if encoding in ("cp1252", "latin-1") or (encoding == "utf-8" and text.isascii()):
         sizes = list(map(len, raw))
+    elif encoding == "utf-8":
+        sizes = list(map(len, text.encode().split(newline.encode())))
     else:
         sizes = [len(line.encode(encoding)) for line in raw]
-    starts = list(accumulate(map(width.__add__, sizes), initial=mark))
-    del starts[len(raw) :]
-    ends = list(map(add, starts, sizes))
-    if "\r\n" in text:
+    before = accumulate(sizes, initial=mark)  # each line, line ends not counted
+    starts = list(map(add, before, range(0, width * len(raw), width)))
+    if returns and newline == "\n":
         for number, line in enumerate(raw):
             if line.endswith("\r"):
                 raw[number] = line[:-1]
-                ends[number] -= width
-    return _measured(raw, starts, ends)
+                sizes[number] -= width
+    return _measured(raw, starts, sizes)
 
 
 def _measured(
-    lines: list[str], starts: list[int], ends: list[int], partial: bool = False
+    lines: list[str], starts: list[int], sizes: list[int], partial: bool = False
 ) -> Source:
     stripped = list(map(str.rstrip, lines))
+    if stripped == lines:
+        stripped = lines
     filled = list(accumulate(map(bool, stripped), initial=0))
     chars = list(accumulate(map(len, stripped), initial=0))
-    return Source(lines, stripped, starts, ends, filled, chars, partial)
+    return Source(lines, stripped, starts, sizes, filled, chars, partial)

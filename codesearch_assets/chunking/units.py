@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from codesearch_assets.chunking.grammar import (
     SCOPE,
     Definition,
     Grammar,
+    Listed,
     definitions_of,
     first_named,
     inlined,
@@ -35,6 +37,7 @@ class Scope:
     prefix: qualifies names. owner: the qualified name of the definition that is being cut.
     header: signatures of a piece inside; outer: the same without the innermost.
     around: the definition that it is the inside of; exported: whether others can use that one.
+    listed: what the file's list of exports gives out.
     """
 
     kind: str
@@ -45,6 +48,7 @@ class Scope:
     separator: str = "."
     around: Definition | None = None
     exported: bool = True
+    listed: Listed | None = None
 
     def name(self, relative: str) -> str:
         """The qualified name of a definition in this scope."""
@@ -53,9 +57,9 @@ class Scope:
 
 def qualified(prefix: str, name: str, separator: str) -> str:
     """``Router.resolve``; the name as it is where the separator is empty."""
-    if not separator:
-        return name or prefix
-    return separator.join(part for part in (prefix, name) if part)
+    if not prefix or (name and not separator):
+        return name
+    return f"{prefix}{separator}{name}" if name else prefix
 
 
 @dataclass(slots=True)
@@ -74,10 +78,10 @@ class Unit:
     rank: str  # "definition", "import", "comment" or "code"
     nodes: list[Node] = field(default_factory=list)
     definitions: list[Definition] = field(default_factory=list)
-    lead: list[tuple[int, int]] = field(default_factory=list)
+    lead: Sequence[tuple[int, int]] = ()
     head: bool = False
     text: str = ""
-    attributes: list[Node] = field(default_factory=list)
+    attributes: Sequence[Node] = ()
     parts: list[Unit] = field(default_factory=list)
 
     @property
@@ -102,8 +106,9 @@ class Unit:
 
 def rows(node: Node) -> tuple[int, int]:
     """First and last row of a node, both inclusive."""
-    first, end = node.start_point.row, node.end_point
-    return first, max(first, end.row - 1 if end.column == 0 else end.row)
+    first = node.start_point[0]
+    last, column = node.end_point
+    return first, last - 1 if column == 0 and last > first else last
 
 
 def siblings(
@@ -112,7 +117,7 @@ def siblings(
 ) -> list[Unit]:  # fmt: skip
     """The nodes of one scope as units that cover the lines [lo, hi) exactly."""
     builder = _Builder(scope, grammar, source, [head] if head else [])
-    for node in inlined(nodes, grammar):
+    for node in inlined(nodes, grammar) if grammar.inlined else nodes:
         builder.add(node)
     builder.flush()
     units = builder.units
@@ -134,12 +139,13 @@ class _Builder:
 
     def add(self, node: Node) -> None:
         first, last = rows(node)
-        kind = node.type
-        if not node.is_named and self.units and not kind.isalnum():
-            self.flush()
-            self._extend(node, last)
-        elif not self.lead and self.units and first <= self.units[-1].last:
-            self._extend(node, last)
+        kind, units = node.type, self.units
+        if units and not node.is_named and not kind.isalnum():
+            if self.lead:
+                self.flush()
+            self._extend(node, kind, last)
+        elif units and not self.lead and first <= units[-1].last:
+            self._extend(node, kind, last)
         elif kind in self.grammar.comments:
             if self.lead and not self.sticky and first > rows(self.lead[-1])[1] + 1:
                 self.flush()
@@ -148,7 +154,7 @@ class _Builder:
             self.lead.append(node)
             self.sticky = True
         else:
-            self._statement(node, first, last)
+            self._statement(node, kind, first, last)
 
     def _annotates(self, node: Node) -> bool:
         return self.grammar.annotates is None or self.grammar.annotates(node)
@@ -163,29 +169,31 @@ class _Builder:
             self.units.append(unit)
         self.lead, self.sticky = [], False
 
-    def _extend(self, node: Node, last: int) -> None:
+    def _extend(self, node: Node, kind: str, last: int) -> None:
         unit = self.units[-1]
-        unit.last = max(unit.last, last)
+        if last > unit.last:
+            unit.last = last
         unit.nodes.append(node)
-        if node.is_named and node.type not in self.grammar.comments and not unit.head:
+        if kind in self.grammar.defining and not unit.head:
             unit.definitions += self._definitions(node)
 
-    def _statement(self, node: Node, first: int, last: int) -> None:
+    def _statement(self, node: Node, kind: str, first: int, last: int) -> None:
         if self.lead and not self.sticky and first > rows(self.lead[-1])[1] + 1:
             self.flush()
-        definitions = self._definitions(node)
+        definitions = self._definitions(node) if kind in self.grammar.defining else []
         rank = "code"
         if definitions:
             rank = "definition"
-        elif node.type in self.grammar.imports:
+        elif kind in self.grammar.imports:
             rank = "import"
-        start = rows(self.lead[0])[0] if self.lead else first
-        unit = Unit(self.scope, start, last + 1, last, rank, [node], definitions)
-        unit.lead = [rows(one) for one in self.lead if one.type in self.grammar.comments]
-        unit.attributes = [one for one in self.lead if one.type in self.grammar.annotations]
+        unit = Unit(self.scope, first, last + 1, last, rank, [node], definitions)
         unit.text = self.source.stripped[first].strip()
         self.units.append(unit)
-        self.lead, self.sticky = [], False
+        if self.lead:
+            unit.lo = rows(self.lead[0])[0]
+            unit.lead = [rows(one) for one in self.lead if one.type in self.grammar.comments]
+            unit.attributes = [one for one in self.lead if one.type in self.grammar.annotations]
+            self.lead, self.sticky = [], False
 
     def _definitions(self, node: Node) -> list[Definition]:
         found = found_in(node, self.grammar, self.scope.kind == "container")
@@ -198,10 +206,9 @@ def found_in(
     node: Node, grammar: Grammar, in_container: bool, depth: int = _TRANSPARENT_DEPTH
 ) -> list[Definition]:
     """Definitions of a statement, looking through `if`, `try` and what is broken."""
-    if node.type not in grammar.defining:
-        return []
     found = definitions_of(node, grammar, in_container)
-    if found or depth == 0 or (node.type not in grammar.transparent and node.type != "ERROR"):
+    kind = node.type
+    if found or depth == 0 or (kind not in grammar.transparent and kind != "ERROR"):
         return found
     return [
         one
@@ -213,11 +220,12 @@ def found_in(
 def _glued(units: list[Unit], grammar: Grammar) -> list[Unit]:
     """Join clauses and announced overloads, getters with setters, and runs of imports."""
     out: list[Unit] = []
+    before: Unit | None = None
     for unit in units:
-        before = out[-1] if out else None
-        same = before is not None and not before.head and before.rank == unit.rank
+        same = before is not None and before.rank == unit.rank and not before.head
         if before is None or not same or not _belongs(before, unit, grammar):
             out.append(unit)
+            before = unit
             continue
         before.parts = before.parts or [replace(before)]
         before.parts.append(unit)
@@ -231,7 +239,9 @@ def _glued(units: list[Unit], grammar: Grammar) -> list[Unit]:
 def _belongs(before: Unit, unit: Unit, grammar: Grammar) -> bool:
     if unit.rank == "import":
         return True
-    if unit.rank != "definition" or before.name != unit.name:
+    if unit.rank != "definition" or before.definitions[0].name != unit.definitions[0].name:
+        return False
+    if not unit.definitions[0].name and before.name != unit.name:
         return False
     if grammar.overloads and before.definitions[-1].body is not None:
         return False
@@ -245,12 +255,11 @@ def symbols_of(unit: Unit, grammar: Grammar) -> list[Symbol]:
     scope = unit.scope
     outside = (scope.around, scope.exported, scope.kind == "container")
     prefix = "" if unit.head else scope.prefix
-    pending = [(prefix, one, outside, 0) for one in unit.definitions]
-    pending.reverse()
+    pending = [(prefix, one, outside, 0) for one in reversed(unit.definitions)]
     while pending:
         prefix, one, (around, exported, inside), depth = pending.pop()
         name = qualified(prefix, one.name, grammar.separator)
-        exported = exported and is_exported(one, grammar, around)
+        exported = exported and is_exported(one, grammar, around, scope.listed)
         if one.name and one.kind != SCOPE:
             first, last = rows(one.node)
             clause = not grammar.overloads or last_body is None
@@ -274,8 +283,15 @@ def members_are_methods(one: Definition, inside: bool) -> bool:
 
 
 def _members(body: Node, grammar: Grammar, inside: bool) -> list[Definition]:
-    nodes = inlined(body.named_children, grammar)
-    return [member for node in nodes for member in found_in(node, grammar, inside)]
+    nodes: Iterable[Node] = body.named_children
+    if grammar.inlined:
+        nodes = inlined(nodes, grammar)
+    return [
+        member
+        for node in nodes
+        if node.type in grammar.defining
+        for member in found_in(node, grammar, inside)
+    ]
 
 
 def doc_of(unit: Unit, grammar: Grammar, source: Source) -> str:
@@ -293,5 +309,7 @@ def doc_of(unit: Unit, grammar: Grammar, source: Source) -> str:
         said = next(filter(None, map(grammar.doc_of, unit.attributes)), "")
         if said:
             return said
+    if not unit.lead:
+        return ""
     lines = [line for lo, hi in unit.lead for line in source.stripped[lo : hi + 1]]
     return comments.plain(lines)

@@ -173,6 +173,7 @@ def _chunk(
         if one.found.kind != SCOPE
     )
     around = enclosing[lo]
+    start_byte, end_byte = source.bytes(lo, hi)
     header = "\n".join(source.stripped[one.found.line].strip() for one in around)[:400]
     section = bool(inside) and inside[0].found.kind == "section" and inside[0].first == lo
     symbol = symbols[0].name if len(symbols) == 1 else ""
@@ -186,8 +187,8 @@ def _chunk(
         doc=_leading_comment(source, lo, hi, language),
         start_line=lo + 1,
         end_line=hi,
-        start_byte=source.starts[lo],
-        end_byte=source.ends[hi - 1],
+        start_byte=start_byte,
+        end_byte=end_byte,
         text=source.text(lo, hi),
         content_hash=content_hash(language, header, source.stripped_text(lo, hi)),
     )

@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -69,12 +70,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file under way; `without_grammar`: what its first try ended with, else ""."""
+    """A file under way; `without_grammar`: what its first try ended with, else "", after how many
+    `seconds`."""
 
     path: str
     language: str
     data: bytes
     without_grammar: str = ""
+    seconds: float = 0.0
 
 
 class CuttingProcess:
@@ -128,17 +131,19 @@ class CuttingProcess:
         while batch:
             file = batch[0]
             assert self._child is not None
+            asked = time.monotonic()
             found = self._child.answer(self._limits.cpu(len(file.data)) * self._limits.wall)
             if isinstance(found, FileChunks):
                 batch.popleft()
-                yield found
+                yield replace(found, seconds=found.seconds + file.seconds)
                 continue
             self._end_child()
+            lost = file.seconds + time.monotonic() - asked
             if file.without_grammar:  # it was not the grammar
                 batch.popleft()
-                yield FileChunks(file.language, "skipped", file.without_grammar, False, ())
+                yield FileChunks(file.language, "skipped", file.without_grammar, False, (), lost)
             else:
-                batch[0] = replace(file, without_grammar=found)
+                batch[0] = replace(file, without_grammar=found, seconds=lost)
             for left in under_way:
                 self._hand_over(left)
         under_way.popleft()
@@ -265,21 +270,21 @@ _of_chunk = attrgetter(*(one.name for one in fields(Chunk)))
 _SYMBOLS = [one.name for one in fields(Chunk)].index("symbols")
 
 
-def _packed(found: FileChunks) -> tuple[Any, ...]:
+def _packed(found: FileChunks, seconds: float) -> tuple[Any, ...]:
     chunks = []
     for chunk in found.chunks:
         values = list(_of_chunk(chunk))
         values[_SYMBOLS] = [_of_symbol(symbol) for symbol in chunk.symbols]
         chunks.append(values)
-    return found.language, found.outcome, found.reason, found.generated, chunks
+    return found.language, found.outcome, found.reason, found.generated, chunks, seconds
 
 
 def _unpacked(packed: tuple[Any, ...]) -> FileChunks:
-    language, outcome, reason, generated, chunks = packed
+    language, outcome, reason, generated, chunks, seconds = packed
     for values in chunks:
         values[_SYMBOLS] = tuple(Symbol(*symbol) for symbol in values[_SYMBOLS])
     found = tuple(Chunk(*values) for values in chunks)
-    return FileChunks(language, outcome, reason, generated, found)
+    return FileChunks(language, outcome, reason, generated, found, seconds)
 
 
 def serve(arguments: tuple[Any, ...]) -> None:
@@ -300,7 +305,10 @@ def serve(arguments: tuple[Any, ...]) -> None:
             for file in pickle.loads(frame):
                 # Nothing catches this signal, so it ends even a parser that never comes back.
                 signal.setitimer(signal.ITIMER_PROF, limits.cpu(len(file[0])))
-                _put(outgoing, pickle.dumps(_packed(cut(*file)), pickle.HIGHEST_PROTOCOL))
+                began = time.perf_counter()
+                found = cut(*file)
+                packed = _packed(found, time.perf_counter() - began)
+                _put(outgoing, pickle.dumps(packed, pickle.HIGHEST_PROTOCOL))
     os._exit(0)  # the parent has gone, or wants nothing more
 
 

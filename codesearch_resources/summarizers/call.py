@@ -11,7 +11,7 @@ from codesearch_resources.calls import Allow, CallError, Deny, Estimate, Usage, 
 from codesearch_resources.egress import Gate
 from codesearch_resources.ledger import Known, NoSlot, Reserved, Taken
 from codesearch_resources.quota.base import Guard
-from codesearch_resources.quota.interim import dollars
+from codesearch_resources.quota.rates import Rate, cost
 from codesearch_resources.settings_summarizers import ModelSettings
 from codesearch_resources.summarizers import contract, prompt
 from codesearch_resources.summarizers.adapter import Adapter, Answer, Prompt
@@ -45,8 +45,9 @@ NotSent = NoSlot | Taken | Known | Wait | Deny
 class Caller:
     """Calls to one model of one provider; for several threads at once."""
 
-    def __init__(self, settings: ModelSettings, gate: Gate) -> None:
-        self.settings = settings
+    def __init__(self, settings: ModelSettings, gate: Gate, rate: Rate | None = None) -> None:
+        """`rate`: what it costs in dollars, None where that is not known."""
+        self.settings, self.rate = settings, rate
         self._gate = gate
         self._turn = threading.Lock()
         self._adapter: Adapter | None = None
@@ -163,6 +164,5 @@ class Caller:
 
     def _dollars(self, usage: Usage | None) -> float | None:
         """What was reported, in dollars; None where the server or the price list did not say."""
-        if usage is None or usage.input is None or usage.output is None:
-            return None
-        return dollars(self.settings.price, usage.input, usage.output, usage.cached or 0)
+        found = cost(self.rate, usage) if self.rate and usage else None
+        return found.amount if found else None

@@ -8,19 +8,18 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 
 from codesearch_resources.breakers import Breaker
 from codesearch_resources.calls import CallError
 from codesearch_resources.egress import Gate
 from codesearch_resources.quota.base import Guard
-from codesearch_resources.quota.interim import InterimGuard
+from codesearch_resources.quota.metered import MeteredGuard, price_of
 from codesearch_resources.results import Results
+from codesearch_resources.settings import Settings
 from codesearch_resources.settings_limits import Limits
-from codesearch_resources.settings_summarizers import (
-    ExtractiveSettings,
-    Price,
-    SummarizerSettings,
-)
+from codesearch_resources.settings_meters import MeterSettings
+from codesearch_resources.settings_summarizers import ExtractiveSettings, SummarizerSettings
 from codesearch_resources.summarizers.base import Grade, Piece, Summary, summary_key
 from codesearch_resources.summarizers.call import Caller
 from codesearch_resources.summarizers.order import Order
@@ -87,13 +86,18 @@ class Chain:
         summarizers: Sequence[SummarizerSettings],
         *,
         limits: Limits | None = None,
+        meters: Sequence[MeterSettings] = (),
+        folder: Path | None = None,
+        zone: str = "UTC",
         trusted_hosts: Sequence[str] = (),
         patience: Patience | None = None,
     ) -> None:
+        """`folder` and `zone`: where relative paths and the hours of `meters` are at home."""
         self._limits, self._patience = limits or Limits(), patience or Patience()
+        self._meters, self._folder, self._zone = meters, folder, zone
         gate = Gate(trusted_hosts)
         self.links = tuple(
-            Link(Caller(link, gate), self._patience)
+            Link(Caller(link, gate, price_of(link, meters)), self._patience)
             for link in summarizers
             if not isinstance(link, ExtractiveSettings)
         )
@@ -111,17 +115,24 @@ class Chain:
         """Yield what any provider writes; the remainder stays without, `order` says why."""
         order.results.ledger.recover()
         if self._guarded is None or self._guarded[0] is not order.results:
-            self._guarded = order.results, self._guard(order.results)
+            made = self.guard(order.results)
+            made.reopen()
+            self._guarded = order.results, made
         guard = self._guarded[1]
+        by_name = {link.name: link for link in self.links}
+        links = [by_name[name] for name in order.providers if name in by_name] or self.links
         left = {piece.content_hash: piece for piece in pieces}
-        while left and not order.late:
-            for link in self.links:
-                with closing(link.summarize(tuple(left.values()), order, guard)) as work:
-                    for piece, summary in work:
-                        left.pop(piece.content_hash, None)
-                        yield piece, summary
-            if not left or not self._wait(order):
-                return
+        try:
+            while left and not order.late:
+                for link in links:
+                    with closing(link.summarize(tuple(left.values()), order, guard)) as work:
+                        for piece, summary in work:
+                            left.pop(piece.content_hash, None)
+                            yield piece, summary
+                if not left or not self._wait(order):
+                    return
+        finally:
+            self.close()
 
     def given_up(self, results: Results, keys: Sequence[str]) -> set[str]:
         """The keys that none of the models is asked for again."""
@@ -129,7 +140,7 @@ class Chain:
         return set.intersection(*found) if found else set()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Let go of the connections; the next call opens anew."""
         for link in self.links:
             link.caller.close()
 
@@ -147,13 +158,28 @@ class Chain:
         order.remainder.next_at = None
         return True
 
-    def _guard(self, results: Results) -> Guard:
-        prices = {link.name: link.caller.settings.price for link in self.links}
-        clouds = {link.name: link.caller for link in self.links}
-
-        def price_of(provider: str, model: str) -> Price | None:
-            return prices[provider]
-
-        return InterimGuard(
-            self._limits, results.ledger, price_of, lambda provider: clouds[provider].is_cloud()
+    def guard(self, results: Results) -> MeteredGuard:
+        """What the calls of a run are asked through."""
+        callers = {link.name: link.caller for link in self.links}
+        return MeteredGuard(
+            [link.caller.settings for link in self.links],
+            lambda provider: callers[provider].is_cloud(),
+            self._limits,
+            results,
+            meters=self._meters,
+            folder=self._folder,
+            zone=self._zone,
         )
+
+
+def make_chain(settings: Settings, *, beyond_limits: bool = False) -> Chain:
+    """The chain of a settings file; `beyond_limits`: a person agreed to a run of any size."""
+    limits = settings.limits.lifted() if beyond_limits else settings.limits
+    return Chain(
+        settings.summarizers,
+        limits=limits,
+        meters=settings.meters,
+        folder=settings.file.parent,
+        zone=settings.nightly.timezone,
+        trusted_hosts=settings.trusted_hosts,
+    )

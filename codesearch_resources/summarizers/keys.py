@@ -1,12 +1,21 @@
 """API keys: read from the environment for each call, held and shown nowhere."""
 
 import os
+from typing import Protocol
 
 from codesearch_resources.calls import CallError
-from codesearch_resources.settings_summarizers import ModelSettings
 
 
-def bearer(settings: ModelSettings) -> dict[str, str]:
+class Keyed(Protocol):
+    """Settings of whatever server: its name in messages, and where its key stands."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def api_key_env(self) -> str | None: ...
+
+
+def bearer(settings: Keyed) -> dict[str, str]:
     """The header with the key that the settings name, none where they name none.
 
     Raises CallError("auth") when the variable is not set or holds no key.

@@ -10,6 +10,7 @@ from codesearch_assets.chunking.grammar import (
     SCOPE,
     Definition,
     Grammar,
+    Listed,
     Visibility,
     first_field,
     first_named,
@@ -134,6 +135,21 @@ def _read_haskell(node: Node, in_container: bool) -> list[Definition] | None:
     return [Definition(name, kind, node, node.child_by_field_name("match"))]
 
 
+def _module_exports(root: Node) -> Listed | None:
+    """What ``module M (a, T(..))`` names; None where a module gives out all of itself."""
+    header = first_of(root, frozenset({"header"}))
+    exports = header.child_by_field_name("exports") if header is not None else None
+    if header is None or exports is None:
+        return None
+    own = text_of(header.child_by_field_name("module"))
+    names = set()
+    for one in exports.named_children:
+        if one.type == "module_export" and text_of(one.child_by_field_name("module")) == own:
+            return None
+        names.add(text_of(first_field(one, ("variable", "type", "operator"))).strip("()"))
+    return Listed(frozenset(names), True)
+
+
 HASKELL = Grammar(
     loader="tree_sitter_haskell:language",
     definitions={
@@ -157,4 +173,6 @@ HASKELL = Grammar(
     visibility=Visibility(),
     reads=frozenset({"function", "bind", "signature", "instance"}),
     reader=_read_haskell,
+    listing=b"module",
+    listed=_module_exports,
 )

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from codesearch_assets.chunking.grammar import (
     Definition,
     Grammar,
+    Listed,
     Visibility,
     first_field,
     first_named,
+    first_of,
     text_of,
 )
 
@@ -140,6 +142,40 @@ def _read_javascript(node: Node, in_container: bool) -> list[Definition] | None:
     return None
 
 
+_JS_LIST = frozenset({"export_clause"})
+
+
+def _js_listed(root: Node) -> Listed | None:
+    """What is exported by its name: ``export { a, b }``, ``module.exports = { a, b }``."""
+    names: set[str] = set()
+    for node in root.named_children:
+        if node.type == "export_statement" and node.child_by_field_name("source") is None:
+            clause = first_of(node, _JS_LIST)
+            for one in clause.named_children if clause is not None else ():
+                names.add(text_of(one.child_by_field_name("name")))
+            names |= _js_names(node.child_by_field_name("value"))
+        elif node.type == "expression_statement":
+            inner = first_named(node)
+            if inner is not None and inner.type == "assignment_expression":
+                left = inner.child_by_field_name("left")
+                if left is not None and "exports" in text_of(left).split("."):
+                    names |= _js_names(inner.child_by_field_name("right"))
+    return Listed(frozenset(names), False) if names else None
+
+
+def _js_names(value: Node | None) -> set[str]:
+    """The names that an exported value, or the object that it is, stands for."""
+    if value is None:
+        return set()
+    if value.type == "identifier":
+        return {text_of(value)}
+    if value.type != "object":
+        return set()
+    pairs = (one.child_by_field_name("value") or one for one in value.named_children)
+    named = ("identifier", "shorthand_property_identifier")
+    return {text_of(one) for one in pairs if one.type in named}
+
+
 _JS_READS = (
     _JS_FUNCTIONS
     | _JS_FIELDS
@@ -170,6 +206,8 @@ JAVASCRIPT = Grammar(
     visibility=_JS_VISIBILITY,
     reads=_JS_READS,
     reader=_read_javascript,
+    listing=b"export",
+    listed=_js_listed,
 )
 
 
@@ -206,6 +244,8 @@ def _typescript(function: str) -> Grammar:
         visibility=_JS_VISIBILITY,
         reads=_JS_READS,
         reader=_read_javascript,
+        listing=b"export",
+        listed=_js_listed,
     )
 
 

@@ -1,0 +1,124 @@
+"""What a path says of a file: the words of its name and folders, and whether it stands aside."""
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import PurePosixPath
+
+from codesearch_resources.text import stems, words
+
+FOLDERS = 2  # whose words count
+PREFIX_MATCH, PREFIX_WORTH = 4, 0.8  # words that share four letters nearly match
+
+ASIDE = re.compile(
+    r"(?:^|/)(?:examples?|samples?|demos?|scripts?|benchmarks?|bench|legacy|deprecated|compat"
+    r"|_\w[^/]*)(?:/|$)",
+    re.IGNORECASE,
+)
+OLD_VERSION = re.compile(r"(^|/)v\d+/")
+# Of a file's variants the one for unix is the one that is meant when no platform is named.
+PLATFORMS = frozenset(
+    "aix android apple arm arm64 bsd cygwin darwin emscripten freebsd haiku ios linux macos mips "
+    "msdos netbsd openbsd os390 qnx solaris sunos tvos vms watchos wasm win win32 win64 "
+    "windows".split()
+)
+HEADER_SUFFIXES = frozenset((".h", ".hpp", ".hh", ".hxx", ".pyi"))
+SOURCE_SUFFIXES = frozenset((".c", ".cc", ".cpp", ".cxx", ".m", ".mm", ".py"))
+
+
+@dataclass(frozen=True, slots=True)
+class PathFacts:
+    """What ranking wants to know of a path; made once for each."""
+
+    stem: tuple[str, ...]  # stemmed words of the file's name
+    folders: tuple[str, ...]  # and of its last folders
+    last_folder: str  # the last word of them
+    aside: bool
+    platforms: frozenset[str]
+    suffix: str
+    without_suffix: str
+    newer: str  # the path this is an older version's copy of, if there is such a file
+
+
+@lru_cache(maxsize=200_000)
+def path_facts(path: str) -> PathFacts:
+    """Take a path apart."""
+    pure = PurePosixPath(path)
+    bare = pure.with_suffix("")
+    folders = tuple(stems(" ".join(pure.parts[:-1][-FOLDERS:])))
+    return PathFacts(
+        tuple(stems(pure.name.split(".")[0] or pure.name)),
+        folders,
+        folders[-1] if folders else "",
+        ASIDE.search(path) is not None,
+        PLATFORMS & frozenset(words(str(bare))),
+        pure.suffix,
+        str(bare),
+        OLD_VERSION.sub(r"\1", path) if OLD_VERSION.search(path) else "",
+    )
+
+
+class PathWords:
+    """How well paths match a question; a word that stands in many of them tells none apart.
+
+    Weights come from the candidates' own paths, so they need no statistics of the whole index and
+    mean the same over one repository and over many.
+    """
+
+    def __init__(self, asked: Sequence[str], paths: Collection[PathFacts]) -> None:
+        self._asked = asked
+        held = [{*facts.stem, *facts.folders} for facts in paths]
+        self._weight: Mapping[str, float] = {
+            word: math.log(1 + len(paths) / (1 + sum(word in one for one in held)))
+            for word in asked
+        }
+        self._total = sum(self._weight.values())
+        self._most = max(self._weight.values(), default=0.0) or 1.0
+        self._near: dict[str, float] = {}
+
+    def _match(self, word: str) -> float:
+        """The weight of an asked word that `word` is, or begins as, against the heaviest."""
+        if word not in self._near:
+            if word in self._weight:
+                found = self._weight[word]
+            else:
+                found = PREFIX_WORTH * max(
+                    (
+                        weight
+                        for other, weight in self._weight.items()
+                        if len(other) >= PREFIX_MATCH
+                        and other[:PREFIX_MATCH] == word[:PREFIX_MATCH]
+                    ),
+                    default=0.0,
+                )
+            self._near[word] = found / self._most
+        return self._near[word]
+
+    def name(self, facts: PathFacts) -> float:
+        """How much of a file's name was asked for, 0..1."""
+        if not facts.stem:
+            return 0.0
+        if "".join(facts.stem) in self._asked:
+            return 1.0
+        return sum(map(self._match, facts.stem)) / len(facts.stem)
+
+    def path(self, facts: PathFacts) -> float:
+        """The weighted share of the question that stands in name or folders, 0..1."""
+        held = {*facts.stem, *facts.folders}
+        here = sum(self._weight[word] for word in self._asked if word in held)
+        return here / self._total if self._total else 0.0
+
+    def folder(self, facts: PathFacts) -> float:
+        """How well the last folder matches, 0..1."""
+        return self._match(facts.last_folder) if facts.last_folder else 0.0
+
+
+def with_source(paths: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Repository and path without suffix of the source files that a header may stand beside."""
+    return {
+        (repo, facts.without_suffix)
+        for repo, path in paths
+        if (facts := path_facts(path)).suffix in SOURCE_SUFFIXES
+    }

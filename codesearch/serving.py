@@ -1,0 +1,98 @@
+"""Which set of vectors answers: looked up for each question, so that a switch needs no restart.
+
+A question goes to one set and is embedded by that set's own embedder; vectors of two embedders
+never meet. While another set is being filled, notices say how far it is.
+"""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from codesearch.lanes import Lanes
+from codesearch_resources.coverage import coverage
+from codesearch_resources.embedders.base import Embedder
+from codesearch_resources.embedders.make import embedder_of, make_embedder, set_of
+from codesearch_resources.sets import Sets, VectorSet, read_sets
+from codesearch_resources.settings import Settings
+from codesearch_resources.store import SOON, Store
+
+SAID_FOR = timedelta(hours=1)  # how long after a switch a notice tells of it
+
+
+class Serving:
+    """The lanes over the set that serves now, one for each set that has served meanwhile."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._configured = set_of(settings.embedder)
+        self._stores: dict[str, Store] = {}
+        self._opened: dict[str, tuple[Store, Lanes]] = {}
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """End the threads that ask the lanes."""
+        for _, lanes in self._opened.values():
+            lanes.close()
+
+    @property
+    def store(self) -> Store:
+        """The tables of the set that serves now."""
+        return self._now()[0]
+
+    @property
+    def lanes(self) -> Lanes:
+        """The lanes over the set that serves now."""
+        return self._now()[1]
+
+    def notices(self) -> list[str]:
+        """What a person should know about the vectors that are searched."""
+        return notices(self._settings, read_sets(self._settings.data_dir), self._tables)
+
+    def _now(self) -> tuple[Store, Lanes]:
+        found = read_sets(self._settings.data_dir)
+        name = found.serving or self._configured.name
+        with self._lock:
+            if name not in self._opened:
+                self._opened[name] = self._open(found, name)
+            return self._opened[name]
+
+    def _open(self, found: Sets, name: str) -> tuple[Store, Lanes]:
+        one = found.sets.get(name, self._configured)
+        # The set of the settings is asked as they say now: its server may have another address.
+        embedder: Embedder = (
+            make_embedder(self._settings.embedder, self._settings)
+            if name == self._configured.name
+            else embedder_of(one, self._settings)
+        )
+        store = self._tables(one)
+        return store, Lanes(store, embedder)
+
+    def _tables(self, one: VectorSet) -> Store:
+        if one.name not in self._stores:
+            self._stores[one.name] = Store(
+                self._settings.data_dir, one.embedder, one.dimensions, sees_commits=SOON
+            )
+        return self._stores[one.name]
+
+
+def notices(settings: Settings, found: Sets, tables: Callable[[VectorSet], Store]) -> list[str]:
+    """What stands between the set that serves and the one that is wanted."""
+    wanted = found.wanted(set_of(settings.embedder).name)
+    if found.serving in ("", wanted):
+        if not found.switched_within(SAID_FOR, datetime.now(UTC)):
+            return []
+        return [
+            f"search now uses the vectors of {found.serving}; `codesearch embedder use "
+            f"{found.before}` goes back while those are kept ({settings.grace_days} days)"
+        ]
+    if wanted not in found.sets:
+        return [
+            f"the embedder of the settings is a new one, {wanted}: run `codesearch index`; until "
+            f"its vectors are there search uses those of {found.serving}"
+        ]
+    repos = [entry.name for entry in settings.repositories]
+    share = coverage(tables(found.sets[wanted]), repos).share
+    return [
+        f"search uses the vectors of {found.serving} until those of {wanted} cover the same "
+        f"chunks; they cover {share:.0%} of them and of the summaries"
+    ]

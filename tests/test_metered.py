@@ -1,0 +1,324 @@
+"""The guard of a run, over real results and real servers: meters, pauses, consent, hand-over."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from calls import QUICK, Desk, desk, ollama, pieces
+from simulator import Simulator, fault
+
+from codesearch_resources.calls import Allow, Deny, Estimate, Usage, Wait
+from codesearch_resources.quota.metered import MeteredGuard
+from codesearch_resources.quota.windows import Report, Window
+from codesearch_resources.results import Results
+from codesearch_resources.settings_limits import Limits
+from codesearch_resources.settings_meters import FileReading, MeterSettings
+from codesearch_resources.settings_summarizers import OllamaSettings, Price
+from codesearch_resources.summarizers.chain import Chain
+from codesearch_resources.summarizers.order import Order
+
+WEEK = 604_800.0
+NOW = 1_795_291_000.0
+ESTIMATE = Estimate("far", "m", "far", "summary", 300, 140)
+CHEAP = Price(input=1.0, output=2.0)
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Desk]:
+    with desk(tmp_path) as found:
+        yield found
+
+
+def link(name: str = "far", **values: Any) -> OllamaSettings:
+    return OllamaSettings(name=name, kind="ollama", model="m", **values)
+
+
+def meter(name: str = "far", **values: Any) -> MeterSettings:
+    return MeterSettings(name=name, **values)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def guarded(
+    results: Results, links: list[OllamaSettings], clock: Clock | None = None, **more: Any
+) -> MeteredGuard:
+    limits = more.pop("limits", Limits(dollars_per_day="unlimited"))
+    return MeteredGuard(links, lambda _: True, limits, results, clock=clock or Clock(), **more)
+
+
+def weekly(used: float, at: float = NOW) -> Report:
+    one = Window("week", WEEK, used, NOW + 3 * 86_400, "weekly", heard_at=at, source="test")
+    return Report("test", at, (one,))
+
+
+def test_a_subscription_needs_its_reading_and_its_yes(office: Desk) -> None:
+    results = office.results
+    silent = guarded(results, [link(allow_subscription=True)], meters=[meter()])
+    assert "nothing is known" in silent.allow(ESTIMATE).why  # type: ignore[union-attr]
+    results.meters.keep("far", weekly(0.1))
+    assert isinstance(
+        guarded(results, [link(allow_subscription=True)], meters=[meter()]).allow(ESTIMATE), Allow
+    )
+    found = guarded(results, [link()], meters=[meter()]).allow(ESTIMATE)
+    assert isinstance(found, Deny)
+    assert "allow_subscription" in found.why
+
+
+def test_a_key_without_a_meter_is_held_to_the_runs_purse(office: Desk) -> None:
+    limits = Limits(max_calls_per_run=3, dollars_per_day=1.0)
+    guard = guarded(office.results, [link(price=CHEAP)], limits=limits)
+    for _ in range(3):
+        assert isinstance(guard.allow(ESTIMATE), Allow)
+        guard.observe(ESTIMATE, Usage(input=300, output=50), {}, None)
+    assert "max_calls_per_run" in guard.allow(ESTIMATE).why  # type: ignore[union-attr]
+
+
+def test_a_run_spends_at_most_its_sum(office: Desk) -> None:
+    limits = Limits(max_spend_per_run=0.002, dollars_per_day=1.0)
+    guard = guarded(office.results, [link(price=CHEAP)], limits=limits)
+    sent = 0
+    while isinstance(guard.allow(ESTIMATE), Allow):
+        guard.observe(ESTIMATE, Usage(input=300, output=50), {}, None)
+        sent += 1
+    assert sent == 4  # .0004 each, and the fifth might take .00058
+    assert "max_spend_per_run" in guard.allow(ESTIMATE).why  # type: ignore[union-attr]
+
+
+def test_an_unknown_price_needs_a_yes(office: Desk) -> None:
+    limits = Limits(dollars_per_day=1.0)
+    guard = guarded(office.results, [link()], limits=limits)
+    assert "no price is known" in guard.allow(ESTIMATE).why  # type: ignore[union-attr]
+    # With a meter of its own the yes is one of its providers'.
+    results, key = office.results, meter(subscription=False)
+    asked = guarded(results, [link(price_unknown_ok=True)], limits=limits, meters=[key])
+    assert isinstance(asked.allow(ESTIMATE), Allow)
+
+
+def test_two_providers_on_one_meter_share_its_books(office: Desk) -> None:
+    links = [link("far", meter="pool", price=CHEAP), link("off", meter="pool", price=CHEAP)]
+    pool = meter("pool", subscription=False, dollars_per_day=0.001)
+    guard = guarded(office.results, links, meters=[pool])
+    sent = 0
+    while True:
+        asked = Estimate(("far", "off")[sent % 2], "m", "pool", "summary", 300, 140)
+        if not isinstance(guard.allow(asked), Allow):
+            break
+        guard.observe(asked, Usage(input=300, output=50), {}, None)
+        sent += 1
+    assert sent == 2
+
+
+def test_what_stopped_a_meter_stops_it_after_a_restart_until_a_person_resumes_it(
+    office: Desk,
+) -> None:
+    results, clock = office.results, Clock()
+    results.meters.keep("far", weekly(0.1))
+    links, meters = [link(allow_subscription=True, price=CHEAP)], [meter()]
+    guard = guarded(results, links, clock, meters=meters)
+    for _ in range(20):
+        assert isinstance(guard.allow(ESTIMATE), Allow)
+        guard.observe(ESTIMATE, Usage(input=8_050, output=50), {}, None)
+    why = "each request is billed 8,050 input tokens, you sent 300"
+    assert guard.allow(ESTIMATE) == Deny(why)
+    again = guarded(results, links, clock, meters=meters)
+    assert again.allow(ESTIMATE) == Deny(why)
+    assert results.meters.resume("far", clock.now + 1) == ["overhead"]
+    clock.now += 5
+    results.meters.keep("far", weekly(0.1, clock.now))
+    assert isinstance(again.allow(ESTIMATE), Allow)
+
+
+def test_a_pause_holds_over_restarts_and_in_every_process(tmp_path: Path) -> None:
+    with closing(Results(tmp_path)) as one, closing(Results(tmp_path)) as other:
+        clock = Clock()
+        links = [link(price=CHEAP)]
+        key = [meter(subscription=False)]
+        working = guarded(one, links, clock, meters=key)
+        assert isinstance(working.allow(ESTIMATE), Allow)
+        working.observe(ESTIMATE, Usage(input=300, output=50), {}, None)
+        other.meters.mark("far", "paused", "paused by hand", clock.now)
+        clock.now += 3
+        assert working.allow(ESTIMATE) == Deny("paused by hand")
+    with closing(Results(tmp_path)) as anew:
+        assert guarded(anew, links, clock, meters=key).allow(ESTIMATE) == Deny("paused by hand")
+        anew.meters.resume("far", clock.now)
+        clock.now += 3
+        assert isinstance(guarded(anew, links, clock, meters=key).allow(ESTIMATE), Allow)
+
+
+def test_what_other_processes_send_counts(tmp_path: Path) -> None:
+    """The slow start is the meter's: two processes together send its twenty calls."""
+    with closing(Results(tmp_path)) as one, closing(Results(tmp_path)) as other:
+        clock = Clock()
+        clock.now = time.time()
+        now = clock.now
+        week = Window("week", WEEK, 0.1, now + 86_400, "weekly", heard_at=now, source="test")
+        one.meters.keep("far", Report("test", now, (week,)))
+        links, meters = [link(allow_subscription=True, price=CHEAP)], [meter()]
+        for results in (one, other):
+            guard = guarded(results, links, clock, meters=meters)
+            for _ in range(10):
+                assert isinstance(guard.allow(ESTIMATE), Allow)
+                _booked(results)
+                guard.observe(ESTIMATE, Usage(input=300, output=50), {}, None)
+        clock.now = time.time() + 3
+        found = guarded(one, links, clock, meters=meters).allow(ESTIMATE)
+        assert isinstance(found, Wait)
+        assert "slow start: 20 calls" in found.why
+
+
+def _booked(results: Results) -> None:
+    from datetime import timedelta
+
+    from codesearch_resources.ledger import Reserved
+
+    row = results.ledger.reserve(ESTIMATE, [], slots=99, lasts=timedelta(seconds=60))
+    assert isinstance(row, Reserved)
+    results.ledger.settle(row.attempt, Usage(input=300, output=50), {}, response="", seconds=0.1)
+
+
+def test_a_file_is_read_as_the_meter_and_kept_as_it_came(office: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "usage.json"
+    raw = {"limit_window_seconds": 604_800, "used_percent": 61, "reset_at": NOW + 86_400}
+    path.write_text(json.dumps({"read_at": NOW, "windows": [raw], "token": "sk-123456789abc"}))
+    reading = FileReading(kind="file", path="usage.json")
+    guard = guarded(
+        office.results,
+        [link(allow_subscription=True, price=CHEAP)],
+        meters=[meter(readings=[reading])],
+        folder=tmp_path,
+    )
+    found = guard.allow(ESTIMATE)
+    assert isinstance(found, Wait)
+    assert found.until.timestamp() == NOW + 86_400
+    assert found.why == "61% of the week window of far is used, 40% is kept for you"
+    stored = (tmp_path / "results.db").read_bytes() + (tmp_path / "results.db-wal").read_bytes()
+    assert b"limit_window_seconds" in stored
+    assert b"sk-123456789abc" not in stored
+
+
+def test_codex_limits_in_an_answers_headers_are_heard(office: Desk) -> None:
+    headers = {
+        "x-codex-primary-used-percent": "62",
+        "x-codex-primary-window-minutes": "10080",
+        "x-codex-primary-reset-after-seconds": "1000",
+    }
+    results = office.results
+    results.meters.keep("far", weekly(0.1))
+    clock = Clock()
+    codex = meter(readings=[{"kind": "codex_headers"}])
+    links = [link(allow_subscription=True, price=CHEAP)]
+    guard = guarded(results, links, clock, meters=[codex])
+    assert isinstance(guard.allow(ESTIMATE), Allow)
+    guard.observe(ESTIMATE, Usage(input=300, output=50), headers, None)
+    clock.now += 3
+    assert isinstance(guard.allow(ESTIMATE), Wait)
+
+
+# Through chain and server
+
+
+def cloud(server: Simulator, name: str, **values: Any) -> OllamaSettings:
+    """A provider whose model is remote behind the local endpoint: the cloud, as far as we know."""
+    server.remote.add("far-model")
+    return ollama(server, name, model="far-model", **{"price": CHEAP, **values})
+
+
+def chain(*links: Any, meters: list[MeterSettings], **limits: Any) -> Chain:
+    given = {"dollars_per_day": "unlimited", "max_calls_per_run": 100_000, **limits}
+    return Chain(links, limits=Limits(**given), meters=meters, patience=QUICK)
+
+
+def week_now(office: Desk, name: str, used: float) -> None:
+    now = time.time()
+    one = Window("week", WEEK, used, now + 86_400, "weekly", heard_at=now, source="test")
+    office.results.meters.keep(name, Report("test", now, (one,)))
+
+
+def test_12_the_canary_stops_at_twenty_and_the_next_provider_finishes(office: Desk) -> None:
+    with Simulator() as dear, Simulator() as own:
+        dear.always(fault("counts", counts=8_050))
+        week_now(office, "codex", 0.1)
+        dear_link = cloud(dear, "codex", meter="codex", allow_subscription=True, workers=1)
+        links = chain(dear_link, ollama(own, "local"), meters=[meter("codex")])
+        written, order = office.ask(links, pieces(60), local_only=False)
+    assert len(dear.calls) == 20
+    assert len(written) == 60
+    assert "input tokens, you sent" in order.remainder.closed["codex"]
+    providers = [summary.provider for summary in written.values()]
+    assert (providers.count("codex"), providers.count("local")) == (20, 40)
+
+
+def test_13_a_phantom_that_only_the_meter_sees_is_left_for_the_next_provider(
+    office: Desk,
+) -> None:
+    """The first twenty are sent, the rest waits for the meter: the next provider writes it."""
+    with Simulator() as far, Simulator() as own:
+        week_now(office, "codex", 0.1)
+        far_link = cloud(far, "codex", meter="codex", allow_subscription=True)
+        links = chain(far_link, ollama(own, "local"), meters=[meter("codex")])
+        written, order = office.ask(links, pieces(80), local_only=False)
+    assert len(far.calls) == 20
+    assert len(written) == 80
+    assert "slow start" in order.remainder.closed["codex"]
+    assert order.remainder.next_at is not None
+
+
+def test_16_every_provider_denied_leaves_a_remainder_and_the_right_time(office: Desk) -> None:
+    with Simulator() as far:
+        week_now(office, "codex", 0.7)
+        link = cloud(far, "codex", meter="codex", allow_subscription=True)
+        written, order = office.ask(
+            chain(link, meters=[meter("codex")]), pieces(5), local_only=False
+        )
+        assert (written, len(far.calls)) == ({}, 0)
+    assert order.remainder.next_at is not None
+    assert abs(order.remainder.next_at.timestamp() - time.time() - 86_400) < 60
+    assert "70% of the week window of codex is used" in order.remainder.lines()[0]
+
+
+def test_17_a_local_only_repository_with_its_provider_down_stays_at_home(office: Desk) -> None:
+    with Simulator() as far:
+        week_now(office, "codex", 0.1)
+        far_link = cloud(far, "codex", meter="codex", allow_subscription=True)
+        down = ollama("http://127.0.0.1:9", "local")
+        written, order = office.ask(
+            chain(down, far_link, meters=[meter("codex")]), pieces(5), local_only=True
+        )
+    assert (written, far.calls) == ({}, [])
+    assert "local_only" in order.remainder.closed["codex"]
+
+
+def test_21_no_second_request_after_the_money_is_gone(office: Desk) -> None:
+    with Simulator() as far:
+        far.always(fault("quota_money"))
+        key = cloud(far, "key", workers=1)
+        links = chain(key, meters=[])
+        office.ask(links, pieces(5), local_only=False)
+        office.ask(links, pieces(5), local_only=False)
+        assert len(far.calls) == 1
+
+
+def test_22_a_model_that_the_plan_lacks_leaves_the_others(office: Desk) -> None:
+    with Simulator() as far:
+        far.remote.add("other-model")
+        far.always(lambda call: fault("model_plan") if "far" in str(call.body) else None)
+        first = cloud(far, "dear", workers=1)
+        second = ollama(far, "cheap", model="other-model", price=CHEAP)
+        written, _ = office.ask(chain(first, second, meters=[]), pieces(5), local_only=False)
+    assert {summary.provider for summary in written.values()} == {"cheap"}
+
+
+def test_an_order_without_work_asks_no_meter(office: Desk) -> None:
+    with closing(chain(meters=[]).summarize([], Order(office.results))) as work:
+        assert list(work) == []
