@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 from codesearch_resources.text import stems, words
@@ -69,7 +70,9 @@ class PathWords:
 
     def __init__(self, asked: Sequence[str], paths: Collection[PathFacts]) -> None:
         self._asked = asked
-        held = [{*facts.stem, *facts.folders} for facts in paths]
+        # Neighbours run together name files too: "thread pool" is asked of threadpool.c.
+        self._joined = {first + second: (first, second) for first, second in pairwise(asked)}
+        held = [self._held(facts) for facts in paths]
         self._weight: Mapping[str, float] = {
             word: math.log(1 + len(paths) / (1 + sum(word in one for one in held)))
             for word in asked
@@ -78,11 +81,19 @@ class PathWords:
         self._most = max(self._weight.values(), default=0.0) or 1.0
         self._near: dict[str, float] = {}
 
+    def _held(self, facts: PathFacts) -> set[str]:
+        """The words of a path, and those it holds run together."""
+        words_held = {*facts.stem, *facts.folders}
+        together = [self._joined[word] for word in words_held if word in self._joined]
+        return words_held.union(*together)
+
     def _match(self, word: str) -> float:
         """The weight of an asked word that `word` is, or begins as, against the heaviest."""
         if word not in self._near:
             if word in self._weight:
                 found = self._weight[word]
+            elif word in self._joined:
+                found = max(self._weight[part] for part in self._joined[word])
             else:
                 found = PREFIX_WORTH * max(
                     (
@@ -106,7 +117,7 @@ class PathWords:
 
     def path(self, facts: PathFacts) -> float:
         """The weighted share of the question that stands in name or folders, 0..1."""
-        held = {*facts.stem, *facts.folders}
+        held = self._held(facts)
         here = sum(self._weight[word] for word in self._asked if word in held)
         return here / self._total if self._total else 0.0
 

@@ -216,15 +216,22 @@ def test_a_named_repository_goes_first() -> None:
 
 def test_a_single_repository_gets_no_points_for_being_one() -> None:
     rules = ranked("send", chunk("a.py"))[0].rules
-    assert not rules.keys() & {"repository named", "repository fits"}
+    assert "repository named" not in rules
 
 
-def test_the_repository_that_fits_best_as_a_whole_is_preferred() -> None:
-    files = ranked(
-        "parse header", chunk("parse.py"), chunk("header.py"), chunk("other.py", repo="big")
-    )
-    fits = {file.repo: file.rules.get("repository fits", 0) for file in files}
-    assert fits["api"] == WEIGHTS["repository fits"] > fits["big"]
+def test_a_test_that_defines_the_asked_name_takes_nothing_from_its_definition() -> None:
+    test = chunk("tests/test_retry.py", names=("retry",), marks=("test",))
+    files = ranked("Retry", chunk("a.py", names=("retry",)), test)
+    assert rules_of(files, "a.py")["definition"] == WEIGHTS["definition"]
+    assert "definition" not in rules_of(files, "tests/test_retry.py")
+    assert rules_of(ranked("Retry", test), "tests/test_retry.py")["definition"] > 0
+
+
+def test_words_run_together_in_a_path_are_asked_for_by_neighbours() -> None:
+    files = ranked("a thread pool", chunk("src/other.c"), chunk("src/threadpool.c"))
+    rules = rules_of(files, "src/threadpool.c")
+    assert rules["file name"] == WEIGHTS["file name"]
+    assert rules["path"] == WEIGHTS["path"]
 
 
 @pytest.mark.parametrize(
