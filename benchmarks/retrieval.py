@@ -47,11 +47,11 @@ PEER = Path(__file__).with_name("retrieval_peers.py")
 Groups = Sequence[tuple[str, Sequence[BenchRepository]]]
 
 
-def asked(groups: Groups, clones: Mapping[str, Path], work: Path, move: bool) -> list[Question]:
-    """Index each group of repositories, and ask the lanes every question of it."""
+def asked(groups: Groups, work: Path, move: bool) -> list[Question]:
+    """Ask the lanes every question of each group of repositories."""
     found: list[Question] = []
     for name, group in groups:
-        file = index_bench(group, dict(clones), work / name)
+        file = work / name / "codesearch.yaml"
         if move:
             file = moved(file, work / "moved" / name)
         with Index(load(file)) as index:
@@ -205,11 +205,11 @@ def measured(
     way: str, groups: Groups, clones: Mapping[str, Path], work: Path, peer: str
 ) -> dict[str, dict[str, Any]]:
     """Every figure of one way of asking."""
-    questions = asked(groups, clones, work / way, move=False)
+    questions = asked(groups, work / way, move=False)
     found = variants(questions)
     base = found["all"]
     found["doc comments in the summaries' place"] = scores(
-        asked(groups, clones, work / way, move=True), WEIGHTS
+        asked(groups, work / way, move=True), WEIGHTS
     )
     if way == "alone":
         found["weights fitted from equal ones"], apart = left_out(questions)
@@ -235,6 +235,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("corpus-retrieval"))
     parser.add_argument("--merged", default="")
     parser.add_argument("--peer-python", default="", help="a Python that has semble")
+    parser.add_argument("--only", choices=("alone", "merged"))
+    parser.add_argument("--indexed", action="store_true", help="ask what is under --work already")
     parser.add_argument("--out", type=Path, default=Path("retrieval.json"))
     arguments = parser.parse_args()
     bench = read_bench(arguments.bench)
@@ -245,6 +247,10 @@ def main() -> None:
         ways["merged"] = [("all", together)]
     results = {}
     for way, groups in ways.items():
+        if arguments.only and way != arguments.only:
+            continue
+        for name, group in groups if not arguments.indexed else ():
+            index_bench(group, clones, arguments.work / way / name)
         results[way] = measured(way, groups, clones, arguments.work, arguments.peer_python)
         print(f"\n{way}")
         for name, one in results[way].items():

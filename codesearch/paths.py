@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import pairwise
 from pathlib import PurePosixPath
 
-from codesearch_resources.text import stems, words
+from codesearch_resources.text import stems
 
 FOLDERS = 2  # whose words count
 PREFIX_MATCH, PREFIX_WORTH = 4, 0.8  # words that share four letters nearly match
@@ -25,6 +25,8 @@ PLATFORMS = frozenset(
     "msdos netbsd openbsd os390 qnx solaris sunos tvos vms watchos wasm win win32 win64 "
     "windows".split()
 )
+# `win/tcp.c` and `tcp_win.c` are of a platform; `commonJvmAndroid/` says that it is of several.
+PLATFORM_PARTS = re.compile(r"[/_.+-]")
 HEADER_SUFFIXES = frozenset((".h", ".hpp", ".hh", ".hxx", ".pyi"))
 SOURCE_SUFFIXES = frozenset((".c", ".cc", ".cpp", ".cxx", ".m", ".mm", ".py"))
 
@@ -54,7 +56,7 @@ def path_facts(path: str) -> PathFacts:
         folders,
         folders[-1] if folders else "",
         ASIDE.search(path) is not None,
-        PLATFORMS & frozenset(words(str(bare))),
+        PLATFORMS.intersection(PLATFORM_PARTS.split(str(bare).lower())),
         pure.suffix,
         str(bare),
         OLD_VERSION.sub(r"\1", path) if OLD_VERSION.search(path) else "",

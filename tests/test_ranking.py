@@ -159,6 +159,11 @@ def test_the_variant_for_unix_goes_before_another_platforms() -> None:
     assert [file.path for file in files] == ["src/unix/tcp.c", "src/win/tcp.c"]
 
 
+def test_a_folder_that_several_platforms_share_is_of_none() -> None:
+    path = "lib/src/commonJvmAndroid/kotlin/Cache.kt"
+    assert "other platform" not in rules_of(ranked("a cache", chunk(path)), path)
+
+
 def test_the_copy_of_an_older_version_goes_behind_the_present_one() -> None:
     files = ranked("a field", chunk("lib/v1/fields.py"), chunk("lib/fields.py"))
     assert rules_of(files, "lib/v1/fields.py")["older copy"] == WEIGHTS["older copy"]
