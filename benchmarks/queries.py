@@ -33,7 +33,7 @@ from codesearch_resources.embedders.make import wanted_embedder
 from codesearch_resources.sets import SETS_FILE
 from codesearch_resources.settings import load
 from codesearch_resources.settings_embedders import EmbeddedSettings
-from codesearch_resources.store import Store
+from codesearch_resources.store import LANCE_FOLDER, Store
 from codesearch_resources.upkeep import upkeep
 
 PEER = Path(__file__).with_name("retrieval_peers.py")
@@ -117,7 +117,8 @@ def widened(corpus: Path, dimensions: int) -> Path:
     if not folder.exists():
         shutil.copytree(corpus, folder, ignore=shutil.ignore_patterns("*.git", "configuration"))
         data = load(folder / "codesearch.yaml").data_dir
-        (data / SETS_FILE).unlink(missing_ok=True)  # the set of the settings serves again
+        # So that the set of the settings serves.
+        (data / LANCE_FOLDER / SETS_FILE).unlink(missing_ok=True)
         narrow = Store(data, EmbeddedEmbedder.id, EmbeddedEmbedder.dimensions)
         store = Store(data, Wide.id, dimensions)
         store.create()

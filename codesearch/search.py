@@ -105,7 +105,7 @@ class Index:
     def find(self, query: str) -> Found:
         """What every lane finds for a question, before any ranking: for benchmarks."""
         self._standing()
-        return self._lanes.find(parse(readable(query)), "")
+        return self._serving.lanes.find(parse(readable(query)), "")
 
     def related(self, hit: Hit, **options: Unpack[Options]) -> list[Hit]:
         """The code nearest to a hit's, in every repository, nearest first; the hit left out."""
