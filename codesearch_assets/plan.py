@@ -26,6 +26,8 @@ from codesearch_resources.summarizers.chain import Chain, Link
 from codesearch_resources.summarizers.prompt import OUTPUT_CAP, build
 
 BATCH = 2_000
+# Real tokens of a request by its estimate: between the tokenizers measured in docs/providers.md.
+TYPICAL = 0.93
 LEAST_OUTPUT = 10  # tokens of the shortest sentence
 WORTH_ADVICE = 1.0  # dollars
 USUAL_SECONDS = 5.0  # of a call, where none was made yet
@@ -296,7 +298,7 @@ def _fill(
     now: float,
 ) -> None:
     found.calls = len(calls)
-    found.input_tokens = sum(call.input_tokens[link.name] for call in calls)
+    found.input_tokens = round(TYPICAL * sum(call.input_tokens[link.name] for call in calls))
     found.output_tokens = (len(calls) * LEAST_OUTPUT, len(calls) * _output_cap(link))
     rate = desk.rules.prices.get(link.model)
     if found.cloud and rate is not None:

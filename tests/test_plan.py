@@ -189,3 +189,24 @@ def test_all_denied_is_green_with_a_remainder_and_search_works(
     assert "72% of the week window of plan is used, 40% is kept for you" in last.why
     with workspace.open() as opened:
         assert opened.search("charlie value")[0].path == "charlie.py"
+
+
+def test_planned_tokens_are_those_of_another_tokenizer() -> None:
+    """By the vocabulary of Llama 2, which the plan does not use, on this project's own code."""
+    import wordllama
+    from tokenizers import Tokenizer
+
+    from codesearch_assets.plan import TYPICAL
+    from codesearch_resources.summarizers.base import Piece
+    from codesearch_resources.summarizers.prompt import build
+
+    (file,) = Path(wordllama.__file__).parent.glob("tokenizers/*.json")
+    tokenizer = Tokenizer.from_file(str(file))
+    estimated = real = 0
+    for source in sorted((Path(__file__).parent.parent / "codesearch_resources").glob("*.py")):
+        for number, text in enumerate(source.read_text().split("\n\n\n")):
+            piece = Piece(f"{source.name}{number}", "python", "function", "f", "", "", text)
+            prompt = build(piece, 8192)
+            estimated += prompt.input_tokens
+            real += len(tokenizer.encode(prompt.system + prompt.user).ids)
+    assert TYPICAL * estimated == pytest.approx(real, rel=0.15)
