@@ -87,9 +87,7 @@ def test_a_run_beyond_its_limits_is_asked_about_and_keeps_to_them_without_a_yes(
     make_workspace: Callable[..., Workspace],
     server: Simulator,
 ) -> None:
-    workspace = make_workspace(
-        make_tree("api", FILES), extra=chain(server, max_calls_per_run=2)
-    )
+    workspace = make_workspace(make_tree("api", FILES), extra=chain(server, max_calls_per_run=2))
     asked: list[Plan] = []
 
     def refuse(plan: Plan) -> bool:

@@ -89,7 +89,9 @@ def _night(folder: Path, factor: float, visible: bool, lag: int) -> None:
         codex = ollama(
             far, "codex", model="gpt-5.3-codex", meter="codex", allow_subscription=True, price=PRICE
         )
-        chain = Guarded([codex, ollama(own, "local")], limits=LIMITS, meters=[METER], patience=QUICK)
+        chain = Guarded(
+            [codex, ollama(own, "local")], limits=LIMITS, meters=[METER], patience=QUICK
+        )
         chain.clock = lambda: plan.now
         wanted, sliced = pieces(CHUNKS), _slices(office.results, plan, chain)
         for at in range(0, CHUNKS, SLICE):
