@@ -113,6 +113,8 @@ class Desk:
             self.books.fail(call, now, charged=error.trouble == "ambiguous")
         if error is not None and error.trouble == "quota_window":
             until = error.resets_at.timestamp() if error.resets_at else None
+            if until is None and error.retry_after:
+                until = now + error.retry_after
             self.books.refuse(str(error), now, until)
         for parse in self._headers:
             if report := parse(headers, now):
