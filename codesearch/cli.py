@@ -3,11 +3,10 @@
 Exit codes: 0 done (a remainder included), 1 something needs a person, 2 bad usage or settings.
 """
 
-import gc
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
@@ -19,19 +18,26 @@ import click
 from codesearch import terminal
 from codesearch.cli_quota import agrees, plan_summaries, quota
 from codesearch.cli_summaries import summaries
-from codesearch.command import NEEDS_A_PERSON, command, log, settings_file, settings_of
+from codesearch.command import (
+    NEEDS_A_PERSON,
+    command,
+    log,
+    settings_file,
+    settings_of,
+    tell,
+    uncollected,
+)
 from codesearch.embedder_commands import embedder
 from codesearch.errors import NoConfiguration
 from codesearch.search import Index
 from codesearch.status import statuses
 from codesearch_resources.catalog import plan, read_catalog, struck
 from codesearch_resources.data_dir import DataDirError
-from codesearch_resources.git import scrub
 from codesearch_resources.log_file import log_to_file
 from codesearch_resources.settings import FILE_NAME, SettingsError, load
 
 if TYPE_CHECKING:
-    from codesearch_assets.runs import Outcome
+    pass
 
 MOST_LOGGED = 200  # characters of a question
 
@@ -247,31 +253,9 @@ def index(names: tuple[str, ...], everything: bool, yes: bool, config: str | Non
         log.warning("index: %s", warning)
         click.echo(f"note: {warning}", err=True)
     for outcome in outcomes:
-        _tell(outcome)
+        tell(outcome)
     if any(outcome.error for outcome in outcomes):
         sys.exit(NEEDS_A_PERSON)
-
-
-def _tell(outcome: "Outcome") -> None:
-    """Log how a job went, and tell it when it went wrong."""
-    what = f"{outcome.repo or 'all'}: {outcome.job}"
-    if outcome.error:
-        log.error("index: %s failed: %s", what, outcome.error)
-        click.echo(f"codesearch: {what} failed: {scrub(outcome.error)}", err=True)
-    else:
-        log.info("index: %s done in %.1f s", what, outcome.seconds)
-        if outcome.job == "remove":
-            click.echo(f"removed {outcome.repo}: it is no longer in the settings")
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without garbage collection: while LanceDB is imported it is a tenth of the CPU."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 @main.command()
@@ -303,7 +287,7 @@ def search(
     if bool(query) == bool(like):
         raise click.UsageError("ask with a QUERY or with --like, one of them")
     settings = settings_of(config)
-    with _uncollected(), Index(settings) as opened:
+    with uncollected(), Index(settings) as opened:
         if like:
             answer = opened.like(like, **options)
         else:
