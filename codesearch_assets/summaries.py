@@ -70,15 +70,19 @@ def refresh_summaries(
     *,
     seconds: float = math.inf,
     local_only: bool = True,
+    providers: tuple[str, ...] = (),
     say: Say | None = None,
 ) -> SummariesResult:
     """Give every chunk of a repository the best summary that can be had within `seconds`.
 
-    What is known already is projected whatever the time. `say` is given a line on how it goes now
+    What is known already is projected whatever the time. `providers`: the names of those that may
+    be asked, in order; empty: the whole chain. `say` is given a line on how it goes now
     and then. Raises NothingUpstream without chunks.
     """
     result = SummariesResult()
-    order = Order(results, repo, local_only, time.monotonic() + seconds, result.why)
+    order = Order(
+        results, repo, local_only, providers, time.monotonic() + seconds, remainder=result.why
+    )
     if store.repository_row(repo).get("chunks_commit") is None:
         raise NothingUpstream(f"{repo} has no chunks yet: materialise chunks first")
     wanted = summary_list.wanted(store, repo)
@@ -255,6 +259,7 @@ def summaries(
     with exclusively(store, name, "summarise"), closing(store.results()) as results:
         tables, settings = store.open(embedder), store.settings()
         try:
+            entry = settings.repository(name)
             results.begin_slice(name)
             result = refresh_summaries(
                 tables,
@@ -262,10 +267,11 @@ def summaries(
                 name,
                 summarizer,
                 seconds=settings.nightly.slice_minutes * 60,
-                local_only=settings.repository(name).local_only,
+                local_only=entry.local_only,
+                providers=entry.summarizers,
                 say=context.log.info,
             )
-            why = "; ".join(result.why.lines())
+            why = "; ".join(result.why.lines()) if result.remainder else ""
             results.end_slice(name, result.ended, result.why.next_at, why)
         except NothingUpstream as missing:
             raise dg.Failure(str(missing), allow_retries=False) from None

@@ -94,7 +94,7 @@ def ask_for_summaries(kind: str, given: dict[str, Any], wanted: int) -> list[tup
         try:
             written.append((code, check(answer.text, prompt.code, cut=answer.cut)))
         except Unusable as bad:
-            print(f"refused ({bad.reason}): {answer.text[:100]!r}")
+            print(f"refused ({bad.reason}): {answer.text!r}")
     adapter.close()
     print(f"{len(written)} of {asked} answers were summaries")
     return written
