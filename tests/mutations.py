@@ -181,7 +181,7 @@ MUTATIONS = (
     _of("H-9 a breaker is forgotten", "desk", "self._kept.mark(self.rules.meter, kind, breaker.why, now)", "pass",
         f"{METERED}::test_what_stopped_a_meter_stops_it_after_a_restart_until_a_person_resumes_it"),
     _chain("H-1 the first provider or none", "summarizers.chain",
-        "            for link in self.links:\n                with closing", "            for link in self.links[:1]:\n                with closing",
+        "link.summarize(tuple(left.values()), order, guard)", "self.links[0].summarize(tuple(left.values()), order, guard)",
         f"{METERED}::test_12_the_canary_stops_at_twenty_and_the_next_provider_finishes"),
     _chain("H-2 a provider that was left is asked again", "summarizers.chain",
         "if self.name in order.remainder.closed or order.late:", "if order.late:",
