@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from conftest import Workspace, WorkTree
 from embedding_servers import EmbeddingServer, around, settings_for, turned
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from indexes import PARTS, CutHere, Line
 from numpy.typing import NDArray
@@ -247,6 +248,7 @@ STEPS = st.lists(
 )
 
 
+@hypothesis_settings(deadline=None, max_examples=50)
 @given(steps=STEPS)
 def test_whatever_is_done_one_set_serves_and_only_unused_ones_expire(
     steps: list[tuple[str, int]], tmp_path_factory: pytest.TempPathFactory
