@@ -3,15 +3,13 @@
 Exit codes: 0 done (a remainder included), 1 something needs a person, 2 bad usage or settings.
 """
 
-import gc
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -20,17 +18,13 @@ from codesearch.cli_embedder import embedder
 from codesearch.cli_quota import agrees, plan_summaries, quota
 from codesearch.cli_repos import repos
 from codesearch.cli_summaries import summaries
-from codesearch.command import NEEDS_A_PERSON, command, log, settings_of
+from codesearch.command import NEEDS_A_PERSON, command, log, settings_of, tell, uncollected
 from codesearch.errors import NoConfiguration
 from codesearch.search import Index
 from codesearch.status import statuses
 from codesearch_resources.catalog import struck
-from codesearch_resources.git import scrub
 from codesearch_resources.log_file import log_to_file
 from codesearch_resources.settings import FILE_NAME, load
-
-if TYPE_CHECKING:
-    from codesearch_assets.runs import Outcome
 
 MOST_LOGGED = 200  # characters of a question
 
@@ -140,31 +134,9 @@ def index(names: tuple[str, ...], everything: bool, yes: bool, config: str | Non
         log.warning("index: %s", warning)
         click.echo(f"note: {warning}", err=True)
     for outcome in outcomes:
-        _tell(outcome)
+        tell(outcome)
     if any(outcome.error for outcome in outcomes):
         sys.exit(NEEDS_A_PERSON)
-
-
-def _tell(outcome: "Outcome") -> None:
-    """Log how a job went, and tell it when it went wrong."""
-    what = f"{outcome.repo or 'all'}: {outcome.job}"
-    if outcome.error:
-        log.error("index: %s failed: %s", what, outcome.error)
-        click.echo(f"codesearch: {what} failed: {scrub(outcome.error)}", err=True)
-    else:
-        log.info("index: %s done in %.1f s", what, outcome.seconds)
-        if outcome.job == "remove":
-            click.echo(f"removed {outcome.repo}: it is no longer in the settings")
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without garbage collection: while LanceDB is imported it is a tenth of the CPU."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 @main.command()
@@ -196,7 +168,7 @@ def search(
     if bool(query) == bool(like):
         raise click.UsageError("ask with a QUERY or with --like, one of them")
     settings = settings_of(config)
-    with _uncollected(), Index(settings) as opened:
+    with uncollected(), Index(settings) as opened:
         if like:
             answer = opened.like(like, **options)
         else:

@@ -1,12 +1,14 @@
 """What every command has: its options, its log, its exit codes, and how it tells an error."""
 
+import gc
 import logging
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +18,9 @@ from codesearch_resources.git import GitError, scrub
 from codesearch_resources.log_file import LOGGER, end_logs, log_to_file, log_to_terminal
 from codesearch_resources.settings import Settings, SettingsError, UnknownRepository, find, load
 from codesearch_resources.store import StoreError
+
+if TYPE_CHECKING:
+    from codesearch_assets.runs import Outcome
 
 NEEDS_A_PERSON, BAD_USAGE = 1, 2
 EXIT_CODES: dict[type[Exception], int] = {
@@ -88,3 +93,25 @@ def settings_of(config: str | None) -> Settings:
     check_data_dir(settings.data_dir, settings.file)
     log_to_file(settings.data_dir)
     return settings
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without garbage collection: while LanceDB is imported it is a tenth of the CPU."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def tell(outcome: "Outcome") -> None:
+    """Log how a job went, and tell it when it went wrong."""
+    what = f"{outcome.repo or 'all'}: {outcome.job}"
+    if outcome.error:
+        log.error("index: %s failed: %s", what, outcome.error)
+        click.echo(f"codesearch: {what} failed: {scrub(outcome.error)}", err=True)
+    else:
+        log.info("index: %s done in %.1f s", what, outcome.seconds)
+        if outcome.job == "remove":
+            click.echo(f"removed {outcome.repo}: it is no longer in the settings")

@@ -55,6 +55,11 @@ class Reply:
     date: datetime | None
 
 
+def load() -> None:
+    """Pay now for what the first call would pay for: 0.1 CPU seconds."""
+    import httpx  # noqa: F401
+
+
 def lookup(host: str, port: int) -> tuple[str, ...]:
     """The addresses of a name, in the system's order. Raises OSError."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -209,6 +209,7 @@ def _unknown_key(document: Document, place: Location, known: list[str]) -> Probl
 
 
 _TYPES = {
+    "model_attributes_type": "must be a mapping of keys",
     "string_type": "must be text; put it in quotes if it is",
     "bool_type": "must be true or false",
     "list_type": "must be a list, such as [a, b]",

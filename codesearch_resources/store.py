@@ -339,8 +339,13 @@ def _merge(key: str, rows: pa.Table, table: Any) -> None:
         .use_index(False)
         .when_matched_update_all()
         .when_not_matched_insert_all()
-        .execute(rows, timeout=WRITE_TIMEOUT)
+        # A row may come without its vector: LanceDB takes that for a bad one unless it is told.
+        .execute(rows, on_bad_vectors="null" if _lacks(rows) else "error", timeout=WRITE_TIMEOUT)
     )
+
+
+def _lacks(rows: pa.Table) -> bool:
+    return "vector" in rows.column_names and rows["vector"].null_count > 0
 
 
 def full_text_index() -> Any:

@@ -36,6 +36,7 @@ LOADED_BY_DAGSTER = {
         "account",
         "breakers",
         "dagster",
+        "kept_vectors",
         "ledger",
         "quarantine",
         "quota.kept",

@@ -470,7 +470,7 @@ def test_a_late_answer_is_there_the_next_time(tmp_path: Path) -> None:
     """Ollama loads a model for some seconds; the question goes on behind the search."""
     with EmbeddingServer(latency=1.2) as server:
         embedder = embedder_for(server, tmp_path)
-        with pytest.raises(EmbeddingError, match=r"did not answer within 0\.8 s"):
+        with pytest.raises(EmbeddingError, match=r"did not answer within 0\.6 s"):
             embedder.embed(["where is it?"], "query")
         assert embedder.embed(["where is it?"], "query").shape == (1, WIDTH)
         assert len(server.calls) == 1
@@ -544,7 +544,7 @@ def test_a_kill_costs_what_was_under_way(tmp_path: Path) -> None:
         embedder.embed(texts, "document")
         assert len(server.texts) <= len(texts) + 3 * 2 * server_module.BATCH_TEXTS
         results = Results(tmp_path / "data")
-        assert 1 <= len(results.ledger.entries(status="unknown")) <= 6
+        assert 1 <= len(results.ledger.entries(status="unknown")) <= 9
         results.close()
 
 

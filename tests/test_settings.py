@@ -320,10 +320,10 @@ ODD = st.text(st.characters(exclude_categories=["Cs"]), max_size=4) | st.sampled
         ("embedder: embedded\n", 1, "embedder", "must be a mapping"),
         ("embedder: {}\n", 1, "embedder.kind", "is missing"),
         (
-            "embedder:\n  kind: ollama\n",
+            "embedder:\n  kind: olama\n",
             2,
             "embedder.kind",
-            "there is no such kind; there is 'embedded'",
+            "there is no such kind; there is 'embedded', 'ollama', 'openai_compatible'",
         ),
         (
             "summarizers:\n- {name: a, kind: extractive}\n- {name: b, kind: openai}\n",

@@ -7,8 +7,9 @@ from codesearch_resources.calls import CallError
 
 FINGERPRINT = "fingerprint"  # where it is kept; no hash of a text looks like it
 PROBE = "def add(first, second):\n    return first + second\n"
-# A cosine. The same model differs by its rounding between machines and batches, not by more.
-SAME = 0.99
+# A cosine. One model differs by its rounding between machines and batches: an int8 MiniLM whose
+# ranges are taken from the batch by .015. Vectors of two models have nothing in common.
+SAME = 0.95
 
 
 class NotTheSame(CallError):

@@ -19,9 +19,10 @@ from codesearch_resources.egress import Gate
 from codesearch_resources.embedders.base import EmbeddingError
 from codesearch_resources.embedders.fingerprint import FINGERPRINT, PROBE, same
 from codesearch_resources.embedders.wire import Embedded, Wire
+from codesearch_resources.http import load
 from codesearch_resources.settings_embedders import ServerSettings
 
-PATIENCE = 0.8  # seconds that a search waits
+PATIENCE = 0.6  # seconds that a search waits
 TIMEOUT = 60.0  # seconds that a request goes on behind it; a model is loaded meanwhile
 REMEMBERED = 512  # questions
 MOST_BEHIND = 4  # requests at once
@@ -54,6 +55,7 @@ class Questions:
 
     def ask(self, text: str) -> Vector:
         """The vector of a question. Raises EmbeddingError, within about a second."""
+        load()  # in no server's time
         with self._lock:
             if text in self._known:
                 self._known.move_to_end(text)
