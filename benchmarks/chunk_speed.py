@@ -3,7 +3,8 @@
     python benchmarks/chunk_speed.py --clones FOLDER_OF_CLONES [--peers PYTHON_WITH_THE_PEERS]
 
 CPU seconds, all rounds interleaved so that every way meets the same machine, the fastest round of
-each taken, garbage collected between rounds as in the process that cuts:
+each file taken (of all of them for the hand-over), garbage collected between rounds as in the
+process that cuts:
 
 parse      tree-sitter alone, on bytes that are decoded and have plain line ends already
 cut        the whole of it: decode, parse, cut, hash
@@ -46,18 +47,22 @@ def seconds(work: Callable[[], object]) -> float:
     return cpu() - before
 
 
-def parse_all(files: Sequence[CodeFile], texts: Sequence[bytes]) -> None:
+def parse_and_cut(
+    files: Sequence[CodeFile], texts: Sequence[bytes]
+) -> tuple[list[float], list[float]]:
+    """CPU seconds of either for each file."""
+    parsing, cutting = [], []
     for file, text in zip(files, texts, strict=True):
         grammar = BY_NAME[file.language].grammar
         assert grammar is not None
-        parser(grammar.loader).parse(text)
-
-
-def cut_all(files: Sequence[CodeFile], texts: Sequence[bytes]) -> list[int]:
-    return [
-        len(cut(text, file.path, file.language).chunks)
-        for file, text in zip(files, texts, strict=True)
-    ]
+        parse = parser(grammar.loader).parse
+        started = time.thread_time()
+        parse(text)
+        parsed = time.thread_time()
+        cut(text, file.path, file.language)
+        cutting.append(time.thread_time() - parsed)
+        parsing.append(parsed - started)
+    return parsing, cutting
 
 
 def cut_in_child(files: Sequence[CodeFile], texts: Sequence[bytes]) -> None:
@@ -68,37 +73,40 @@ def cut_in_child(files: Sequence[CodeFile], texts: Sequence[bytes]) -> None:
 
 
 def measure(
-    files: Sequence[CodeFile], rounds: int, semble: Callable[[], float] | None
+    files: Sequence[CodeFile], rounds: int, semble: Callable[[], list[float]] | None
 ) -> dict[str, float]:
     """CPU seconds of each way over the same files."""
     texts = [file.text.encode("utf-8", "surrogatepass") for file in files]
-    best: dict[str, float] = {}
+    best: dict[str, list[float]] = {}
     gc.collect()
     gc.disable()  # as in the process that cuts
     for _ in range(rounds):
-        found = {
-            "parse": seconds(lambda: parse_all(files, texts)),
-            "cut": seconds(lambda: cut_all(files, texts)),
-            "start": seconds(lambda: cut_in_child(files[:1], texts[:1])),
-            "child": seconds(lambda: cut_in_child(files, texts)),
-        }
+        found: dict[str, list[float]] = {}
+        found["parse"], found["cut"] = parse_and_cut(files, texts)
+        gc.collect()
+        found["start"] = [seconds(lambda: cut_in_child(files[:1], texts[:1]))]
+        found["child"] = [seconds(lambda: cut_in_child(files, texts))]
         if semble is not None:
             found["semble"] = semble()
-        best = {way: min(found[way], best.get(way, found[way])) for way in found}
+        best = {way: list(map(min, best.get(way, new), new)) for way, new in found.items()}
     gc.enable()
-    return best
+    return {way: sum(values) for way, values in best.items()}
 
 
-def semble_of(python: Path, files: Sequence[CodeFile]) -> Callable[[], float] | None:
-    """Semble's CPU seconds over the files, at the size that gives as many chunks as we make."""
-    counts = cut_all(files, [file.text.encode("utf-8", "surrogatepass") for file in files])
+def semble_of(python: Path, files: Sequence[CodeFile]) -> Callable[[], list[float]] | None:
+    """Semble's CPU seconds for each file, at the size that gives as many chunks as we make."""
+    texts = [file.text.encode("utf-8", "surrogatepass") for file in files]
+    counts = [
+        len(cut(text, file.path, file.language).chunks)
+        for file, text in zip(files, texts, strict=True)
+    ]
     found = with_equal_chunks(python, "semble", files, counts)
     if not isinstance(found, PeerCuts):
         print(f"semble skipped: {found}")
         return None
     print(f"semble {found.version}: {found.chunks} chunks at {found.size}, ours {sum(counts)}")
 
-    def run() -> float:
+    def run() -> list[float]:
         again = ask_peer(python, "semble", found.size, files)
         assert isinstance(again, PeerCuts)
         return again.seconds

@@ -36,11 +36,11 @@ class CodeFile:
 
 @dataclass(frozen=True)
 class PeerCuts:
-    """What a peer made of the files: ranges in characters, None where it gave none."""
+    """What a peer made of the files: ranges in characters, None where it gave none; CPU seconds."""
 
     version: str
     size: int
-    seconds: float
+    seconds: list[float]
     cuts: list[Ranges | None]
 
     @property

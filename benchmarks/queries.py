@@ -1,23 +1,43 @@
-"""Warm query times: the whole question beside its LanceDB calls made bare.
+"""Warm query times: the whole question beside its own LanceDB calls made bare, one after another.
 
-codesearch index --config corpus/codesearch.yaml
-python benchmarks/queries.py --corpus corpus
+    codesearch index --config corpus/codesearch.yaml
+    python benchmarks/queries.py --corpus corpus [--dimensions 1024] [--peer-python PYTHON]
+
+A question's calls are taken down while it is asked and made again, without anything of ours around
+them; beside them the four ranked look-ups alone (two of words, two of vectors), an exact scan of
+the code vectors in numpy, and the peer on the same files. With `--dimensions` the index is copied
+and its vectors widened by a fixed rotation, which keeps every similarity.
 """
 
 import argparse
+import json
+import shutil
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from lancedb.query import MatchQuery
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
-from codesearch.lanes import DEPTH
+from codesearch.evaluation import BRANCH
 from codesearch.search import Index
+from codesearch_resources.embedders.base import Kind
+from codesearch_resources.embedders.embedded import EmbeddedEmbedder
+from codesearch_resources.embedders.identity import EMBEDDED
 from codesearch_resources.embedders.make import wanted_embedder
+from codesearch_resources.sets import SETS_FILE
 from codesearch_resources.settings import load
-from codesearch_resources.text import tokens
+from codesearch_resources.settings_embedders import EmbeddedSettings
+from codesearch_resources.store import LANCE_FOLDER, Store
+from codesearch_resources.upkeep import upkeep
 
+PEER = Path(__file__).with_name("retrieval_peers.py")
+RANKED = 4  # look-ups of a question that rank: words and vectors, of code and of summaries
 QUESTIONS = (
     "retry with exponential backoff when the server is busy",
     "parse the content type header of a request",
@@ -42,54 +62,177 @@ QUESTIONS = (
 )
 
 
-def times(work: Callable[[str], object], rounds: int) -> list[float]:
-    """Milliseconds of each question, `rounds` times round."""
-    found = []
-    for _ in range(rounds):
-        for question in QUESTIONS:
-            started = time.perf_counter()
-            work(question)
-            found.append((time.perf_counter() - started) * 1000)
-    return found
+@dataclass
+class Recorded:
+    """The calls of the last question, in the order they were made."""
+
+    store: Store
+    calls: list[tuple[str, Callable[[Any], object]]]
+
+    def __enter__(self) -> "Recorded":
+        ask = self.store.ask
+
+        def recording(name: str, question: Callable[[Any], Any]) -> Any:
+            self.calls.append((name, question))
+            return ask(name, question)
+
+        self.store.ask = recording  # type: ignore[method-assign]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self.store.ask
+
+    def again(self, most: int | None = None) -> None:
+        """Make the calls once more, one after another."""
+        for name, question in self.calls[:most]:
+            question(self.store.table(name))
+
+
+class Wide(EmbeddedEmbedder):
+    """The embedded embedder in more dimensions: the same similarities, longer vectors."""
+
+    id = f"{EmbeddedEmbedder.id}_wide"
+    rotation: NDArray[np.float32]
+
+    def __init__(self) -> None:
+        self._narrow = EmbeddedEmbedder()
+
+    def embed(self, texts: Sequence[str], kind: Kind) -> NDArray[np.float32]:
+        wide: NDArray[np.float32] = self._narrow.embed(texts, kind) @ self.rotation
+        return wide / np.linalg.norm(wide, axis=1, keepdims=True)
+
+
+def widen(dimensions: int) -> None:
+    """Have the embedded embedder answer in that many dimensions, by a fixed rotation."""
+    shape = (dimensions, EmbeddedEmbedder.dimensions)
+    square, _ = np.linalg.qr(np.random.default_rng(0).standard_normal(shape))
+    Wide.dimensions, Wide.rotation = dimensions, square.T.astype(np.float32)
+    EMBEDDED[EmbeddedSettings(kind="embedded").model] = Wide
+
+
+def widened(corpus: Path, dimensions: int) -> Path:
+    """A copy of an index with vectors of more dimensions, its vector indices built."""
+    folder = corpus.with_name(f"{corpus.name}-{dimensions}")
+    widen(dimensions)
+    if not folder.exists():
+        shutil.copytree(corpus, folder, ignore=shutil.ignore_patterns("*.git", "configuration"))
+        data = load(folder / "codesearch.yaml").data_dir
+        # So that the set of the settings serves.
+        (data / LANCE_FOLDER / SETS_FILE).unlink(missing_ok=True)
+        narrow = Store(data, EmbeddedEmbedder.id, EmbeddedEmbedder.dimensions)
+        store = Store(data, Wide.id, dimensions)
+        store.create()
+        for source, target in (
+            (narrow.code_vectors, store.code_vectors),
+            (narrow.summary_vectors, store.summary_vectors),
+        ):
+            rows = narrow.read(source, narrow.specs[source].schema.names)
+            flat = rows["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            vectors = flat.reshape(rows.num_rows, -1).astype(np.float32) @ Wide.rotation
+            at = rows.schema.get_field_index("vector")
+            column = pa.FixedSizeListArray.from_arrays(
+                pa.array(vectors.astype(np.float16).ravel()), dimensions
+            )
+            store.upsert(target, rows.set_column(at, "vector", column))
+        upkeep(store)
+    return folder
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Milliseconds of a piece of work."""
+    started = time.perf_counter()
+    work()
+    return (time.perf_counter() - started) * 1000
 
 
 def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
+def measure(index: Index, rounds: int) -> dict[str, list[float]]:
+    """Milliseconds by what was done; interleaved, so that all meet the same machine."""
+    table = index.store.read(index.store.code_vectors, ["vector"])
+    flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    matrix = flat.reshape(table.num_rows, -1).astype(np.float32)
+    embedder = wanted_embedder(index.settings)
+    found: dict[str, list[float]] = {
+        "whole question": [], "its LanceDB calls, bare": [], "the four ranked, bare": [],
+        "exact scan of code vectors, numpy": [],
+    }  # fmt: skip
+    for question in QUESTIONS:
+        index.ask(question)
+    for _ in range(rounds):
+        for question in QUESTIONS:
+            found["whole question"].append(timed(lambda q=question: index.ask(q)))
+            with Recorded(index.store, []) as recorded:
+                index.ask(question)
+            found["its LanceDB calls, bare"].append(timed(recorded.again))
+            ranked = [call for call in recorded.calls if call[0] in _ranked_tables(index.store)]
+            four = Recorded(index.store, _first_of_each(ranked))
+            found["the four ranked, bare"].append(timed(four.again))
+            vector = embedder.embed([question], "query")[0]
+            scan = timed(lambda v=vector: np.argpartition(matrix @ v, -200)[-200:])
+            found["exact scan of code vectors, numpy"].append(scan)
+    return found
+
+
+def _ranked_tables(store: Store) -> set[str]:
+    return {"chunks", "summaries", store.code_vectors, store.summary_vectors}
+
+
+def _first_of_each(
+    calls: Sequence[tuple[str, Callable[[Any], object]]],
+) -> list[tuple[str, Callable[[Any], object]]]:
+    """The look-ups come before anything that is read by id; counts of rows are no look-up."""
+    first: dict[str, tuple[str, Callable[[Any], object]]] = {}
+    for name, question in calls:
+        if question.__qualname__.startswith("Lanes."):
+            first.setdefault(name, (name, question))
+    return list(first.values())[:RANKED]
+
+
+def peer_times(python: str, corpus: Path, rounds: int) -> list[float]:
+    """The peer's milliseconds for the same questions over the same files, once built."""
+    folder = corpus / "files"
+    for entry in load(corpus / "codesearch.yaml").repositories:
+        target = folder / entry.name
+        if not target.exists():
+            target.mkdir(parents=True)
+            command = ["git", "-C", str(entry.path), "archive", entry.branch or BRANCH]
+            command += [entry.root] if entry.root not in ("", ".") else []
+            tar = subprocess.run(command, capture_output=True, check=True)
+            subprocess.run(["tar", "-x", "-C", str(target)], input=tar.stdout, check=True)
+    asking = [{"folder": str(folder), "queries": list(QUESTIONS) * rounds}]
+    done = subprocess.run(
+        [python, str(PEER)], input=json.dumps(asking), capture_output=True, text=True, check=True
+    )
+    times: list[float] = json.loads(done.stdout)["milliseconds"]
+    return times
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description="Measure warm questions.")
     parser.add_argument("--corpus", type=Path, default=Path("corpus"))
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--dimensions", type=int, default=EmbeddedEmbedder.dimensions)
+    parser.add_argument("--peer-python", default="", help="a Python that has semble")
     arguments = parser.parse_args()
-    with Index(load(arguments.corpus / "codesearch.yaml")) as index:
-        store, embedder = index.store, wanted_embedder(index.settings)
-
-        def bare(question: str) -> None:
-            """The four ranked look-ups of a question, one after another, ids and scores only."""
-            text = " ".join(dict.fromkeys(tokens(question)))
-            vector = embedder.embed([question], "query")[0]
-            for name in ("chunks", "summaries"):
-                search = store.table(name).search(MatchQuery(text, "fts_text"), query_type="fts")
-                search.select(["chunk_id", "_score"]).limit(DEPTH).to_arrow()
-            for name in (store.code_vectors, store.summary_vectors):
-                search = store.table(name).search(vector, vector_column_name="vector")
-                search = search.distance_type("cosine").nprobes(20).refine_factor(10)
-                search.select(["chunk_id", "_distance"]).limit(DEPTH).to_arrow()
-
-        times(index.ask, 1)
-        times(bare, 1)
-        whole: list[float] = []
-        calls: list[float] = []
-        for _ in range(arguments.rounds):  # interleaved, so that both meet the same machine
-            whole += times(index.ask, 1)
-            calls += times(bare, 1)
-        print(f"{store.count('chunks')} chunks, {len(whole)} questions")
-        for name, values in (("whole question", whole), ("bare LanceDB calls", calls)):
-            p50, p99 = statistics.median(values), percentile(values, 0.99)
-            print(f"{name:<20} p50 {p50:7.1f} ms   p99 {p99:7.1f} ms")
-        ratio = statistics.median(whole) / statistics.median(calls)
-        print(f"ratio p50 whole question / bare LanceDB calls: {ratio:.2f}")
+    corpus = arguments.corpus
+    if arguments.dimensions != EmbeddedEmbedder.dimensions:
+        corpus = widened(corpus, arguments.dimensions)
+    with Index(load(corpus / "codesearch.yaml")) as index:
+        found = measure(index, arguments.rounds)
+        chunks = index.store.count("chunks")
+    if arguments.peer_python:
+        found["semble"] = peer_times(arguments.peer_python, arguments.corpus, arguments.rounds)
+    whole = found["whole question"]
+    print(f"{chunks} chunks, {arguments.dimensions} dimensions, {len(whole)} questions")
+    for name, values in found.items():
+        p50, p99 = statistics.median(values), percentile(values, 0.99)
+        ratio = statistics.median(whole) / p50
+        print(
+            f"{name:<34} p50 {p50:7.1f} ms   p99 {p99:7.1f} ms   whole question / this {ratio:.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import PurePosixPath
 
-from codesearch_resources.text import stems, words
+from codesearch_resources.text import stems
 
 FOLDERS = 2  # whose words count
 PREFIX_MATCH, PREFIX_WORTH = 4, 0.8  # words that share four letters nearly match
@@ -24,6 +25,8 @@ PLATFORMS = frozenset(
     "msdos netbsd openbsd os390 qnx solaris sunos tvos vms watchos wasm win win32 win64 "
     "windows".split()
 )
+# `win/tcp.c` and `tcp_win.c` are of a platform; `commonJvmAndroid/` says that it is of several.
+PLATFORM_PARTS = re.compile(r"[/_.+-]")
 HEADER_SUFFIXES = frozenset((".h", ".hpp", ".hh", ".hxx", ".pyi"))
 SOURCE_SUFFIXES = frozenset((".c", ".cc", ".cpp", ".cxx", ".m", ".mm", ".py"))
 
@@ -53,7 +56,7 @@ def path_facts(path: str) -> PathFacts:
         folders,
         folders[-1] if folders else "",
         ASIDE.search(path) is not None,
-        PLATFORMS & frozenset(words(str(bare))),
+        PLATFORMS.intersection(PLATFORM_PARTS.split(str(bare).lower())),
         pure.suffix,
         str(bare),
         OLD_VERSION.sub(r"\1", path) if OLD_VERSION.search(path) else "",
@@ -69,7 +72,9 @@ class PathWords:
 
     def __init__(self, asked: Sequence[str], paths: Collection[PathFacts]) -> None:
         self._asked = asked
-        held = [{*facts.stem, *facts.folders} for facts in paths]
+        # Neighbours run together name files too: "thread pool" is asked of threadpool.c.
+        self._joined = {first + second: (first, second) for first, second in pairwise(asked)}
+        held = [self._held(facts) for facts in paths]
         self._weight: Mapping[str, float] = {
             word: math.log(1 + len(paths) / (1 + sum(word in one for one in held)))
             for word in asked
@@ -78,11 +83,19 @@ class PathWords:
         self._most = max(self._weight.values(), default=0.0) or 1.0
         self._near: dict[str, float] = {}
 
+    def _held(self, facts: PathFacts) -> set[str]:
+        """The words of a path, and those it holds run together."""
+        words_held = {*facts.stem, *facts.folders}
+        together = [self._joined[word] for word in words_held if word in self._joined]
+        return words_held.union(*together)
+
     def _match(self, word: str) -> float:
         """The weight of an asked word that `word` is, or begins as, against the heaviest."""
         if word not in self._near:
             if word in self._weight:
                 found = self._weight[word]
+            elif word in self._joined:
+                found = max(self._weight[part] for part in self._joined[word])
             else:
                 found = PREFIX_WORTH * max(
                     (
@@ -106,7 +119,7 @@ class PathWords:
 
     def path(self, facts: PathFacts) -> float:
         """The weighted share of the question that stands in name or folders, 0..1."""
-        held = {*facts.stem, *facts.folders}
+        held = self._held(facts)
         here = sum(self._weight[word] for word in self._asked if word in held)
         return here / self._total if self._total else 0.0
 

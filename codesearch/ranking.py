@@ -25,7 +25,7 @@ MEANING_DEPTH, MEANING_DECAY = 3, 0.5
 WEIGHTS: Mapping[str, float] = {
     "text and meaning": 2.0,  # the product: both lanes must agree
     "text and summary": 1.0,  # the same with what the summaries mean
-    "best chunk": 2.0,
+    "best chunk": 3.0,
     "file name": 2.0,
     "path": 2.0,
     "definition": 3.0,
@@ -37,10 +37,8 @@ WEIGHTS: Mapping[str, float] = {
     "older copy": -3.0,
     "language named": 1.0,
     "repository named": 2.0,
-    "repository fits": 1.0,
     "likeness": 1.0,  # of what lies near a given chunk; the only rule there
 }
-REPOSITORY_FILES = 3  # a repository fits a question as well as its best files do
 # A chunk that defines the asked identifier goes before one that mentions it.
 DEFINES = 2.0
 
@@ -121,8 +119,8 @@ def rank(
     files = {file: RankedFile(*file) for file in members}
     _score_lanes(files, members, evidence)
     _score_paths(query, files)
-    _score_definitions(query, files, members)
     _score_marks(query, files, members)
+    _score_definitions(query, files, members)
     _score_variants(query, files)
     _score_languages(query, files, members)
     _score_repositories(query, files)
@@ -194,11 +192,13 @@ def _score_paths(query: Query, files: Files) -> None:
 
 
 def _score_definitions(query: Query, files: Files, members: Members) -> None:
-    """For each identifier asked for, the files that define it share one point."""
+    """For each identifier asked for, the files that define it share one point.
+
+    Where a file that is not marked defines it, tests, examples and the like do not count.
+    """
     for name in query.names:
-        defining = [
-            file for file, chunks in members.items() if any(name in c.names for c in chunks)
-        ]
+        found = [file for file, chunks in members.items() if any(name in c.names for c in chunks)]
+        defining = [file for file in found if "marked" not in files[file].rules] or found
         for file in defining:
             files[file].add("definition", 1 / len(defining) / len(query.names))
 
@@ -238,20 +238,11 @@ def _score_languages(query: Query, files: Files, members: Members) -> None:
 
 
 def _score_repositories(query: Query, files: Files) -> None:
-    """With several repositories: prefer one that is named, and one that fits as a whole."""
-    found: dict[str, list[float]] = {}
-    for file in files.values():
-        found.setdefault(file.repo, []).append(file.score)
-    if len(found) < 2:
+    """With several repositories: prefer one that is named."""
+    repos = {repo for repo, _ in files}
+    if len(repos) < 2:
         return
     asked = set(query.stems)
-    named = {repo for repo in found if (own := set(stems(repo))) and own <= asked}
-    fit = {
-        repo: sum(sorted(scores, reverse=True)[:REPOSITORY_FILES]) / REPOSITORY_FILES
-        for repo, scores in found.items()
-    }
-    best = max(fit.values())
+    named = {repo for repo in repos if (own := set(stems(repo))) and own <= asked}
     for file in files.values():
-        if best > 0:
-            file.add("repository fits", max(fit[file.repo], 0.0) / best)
         file.add("repository named", float(file.repo in named))

@@ -102,6 +102,11 @@ class Index:
         took = (time.perf_counter() - started) * 1000
         return Answer(text, tuple(hits), notices, took, expected)
 
+    def find(self, query: str) -> Found:
+        """What every lane finds for a question, before any ranking: for benchmarks."""
+        self._standing()
+        return self._serving.lanes.find(parse(readable(query)), "")
+
     def related(self, hit: Hit, **options: Unpack[Options]) -> list[Hit]:
         """The code nearest to a hit's, in every repository, nearest first; the hit left out."""
         place = f"{hit.path}:{hit.start_line}"

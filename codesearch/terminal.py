@@ -183,6 +183,8 @@ def warnings(settings: Settings, standing: Sequence[RepositoryStatus]) -> list[s
         }
         if odd:
             found.append(f"{one.repo}: odd files: {_counts(odd)}; all others are indexed")
+        if one.waiting:
+            found.append(f"{one.repo}: chunks wait for a better summary: {one.waiting}")
     return found
 
 

@@ -1,5 +1,6 @@
 """Jobs, and the three sensors: catalog and upkeep run as installed, the night when switched on."""
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -94,8 +95,8 @@ def _skipping(data_dir: Path) -> Iterator[None]:
     minimum_interval_seconds=TICK,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Keeps the partitions in step with codesearch.yaml: a new repository gets one, a "
-    "struck one loses its rows and then its partition, one that is only not there waits. Asks no "
-    "network.",
+    "struck one loses its rows and then its partition, one that is only not there waits. Ends runs "
+    "whose process was killed. Asks no network.",
 )
 def catalog_sensor(
     context: dg.SensorEvaluationContext, repositories: RepositoriesResource, store: StoreResource
@@ -103,14 +104,16 @@ def catalog_sensor(
     try:
         settings = unattended_settings(repositories)
         with _skipping(settings.data_dir):
-            return _follow_settings(context.instance, settings, store.data_dir())
+            return _follow_settings(context.instance, settings, store.data_dir(), context.log)
     except Nothing as nothing:
         return dg.SkipReason(str(nothing))
 
 
 def _follow_settings(
-    instance: dg.DagsterInstance, settings: Settings, data_dir: Path
+    instance: dg.DagsterInstance, settings: Settings, data_dir: Path, log: logging.Logger
 ) -> dg.SensorResult | dg.SkipReason:
+    for run_id in night.fail_dead_runs(instance, settings):
+        log.warning(f"the process of run {run_id} is gone; the run was marked as failed")
     change = plan(read_catalog(data_dir), settings, night.now())
     write_catalog(data_dir, change.known)
     new = missing_partitions(settings, instance)

@@ -151,7 +151,8 @@ def _wanted_files(store: Store, repo: str) -> dict[str, SourceFile]:
 
 def _file_digest(file: SourceFile, chunk_digests: Iterable[int]) -> int:
     """The digest of a file's row: what was cut and every row that came of it."""
-    return digest(file.blob_id, file.language, CHUNKS_VERSION, *sorted(chunk_digests))
+    marks = ",".join(file.marks)
+    return digest(file.blob_id, file.language, marks, CHUNKS_VERSION, *sorted(chunk_digests))
 
 
 def _file_batches(files: Sequence[SourceFile]) -> Iterator[list[SourceFile]]:

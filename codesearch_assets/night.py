@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from codesearch_resources.dagster import git_repository
-from codesearch_resources.data_dir import is_locked
+from codesearch_resources.data_dir import forget_lock, is_locked, run_lock
 from codesearch_resources.repositories import GitError
 from codesearch_resources.settings import Nightly, RepositorySettings, Settings
 
@@ -34,6 +34,8 @@ WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING]
 # ever start.
 JUST_MADE = timedelta(minutes=10)
 BETWEEN_STEPS = 10.0  # seconds without a lock or a word
+SILENCE = 60.0  # the same for a run as a whole, which holds its own lock soon after its start
+KILLED_TAG = "codesearch/killed"
 STARTED_AT_ONCE = 20  # runs looked at, the newest first
 # What failed is not asked for again at once: what made it fail is still there.
 RETRY_PAUSE = timedelta(hours=1)
@@ -132,15 +134,39 @@ def is_busy(instance: dg.DagsterInstance, settings: Settings, job: str, repo: st
     return held or waiting_runs(instance, job, repo) or _between_steps(instance, job, repo)
 
 
+def fail_dead_runs(instance: dg.DagsterInstance, settings: Settings) -> list[str]:
+    """End the runs whose process is gone, and with it their lock; returns their ids.
+
+    Nobody else does: such a run would stay STARTED for ever, and hold its place among the runs at
+    work and in its pool, until nothing runs any more.
+    """
+    started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
+    silent = datetime.now(UTC).timestamp() - SILENCE
+    dead = []
+    for run in instance.get_runs(started):
+        last = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
+        if (last and last[0].timestamp > silent) or is_locked(
+            settings.data_dir, run_lock(run.run_id)
+        ):
+            continue
+        instance.add_run_tags(run.run_id, {KILLED_TAG: "true"})
+        instance.report_run_failed(run, "Its process is gone: it was killed. Run it again.")
+        forget_lock(settings.data_dir, run_lock(run.run_id))
+        dead.append(run.run_id)
+    return dead
+
+
 def failed_lately(instance: dg.DagsterInstance, job: str, repo: str) -> bool:
-    """Whether a run of `job` for a repository failed within RETRY_PAUSE, and would again."""
+    """Whether a run of `job` for a repository failed within RETRY_PAUSE, and would again: one that
+    was killed, or never started, says nothing about the next."""
     failed = dg.RunsFilter(
         job_name=job,
         tags={PARTITION_TAG: repo},
         statuses=[dg.DagsterRunStatus.FAILURE],
         created_after=now() - RETRY_PAUSE,
     )
-    return bool(instance.get_run_records(failed, limit=1))
+    records = instance.get_run_records(failed)
+    return any(r.start_time and KILLED_TAG not in r.dagster_run.tags for r in records)
 
 
 def waiting_runs(instance: dg.DagsterInstance, job: str, repo: str = "") -> bool:

@@ -26,7 +26,10 @@ from codesearch_resources.summarizers.chain import Chain, Link
 from codesearch_resources.summarizers.prompt import OUTPUT_CAP, build
 
 BATCH = 2_000
+# Real tokens of a request by its estimate: between the tokenizers measured in docs/providers.md.
+TYPICAL = 0.93
 LEAST_OUTPUT = 10  # tokens of the shortest sentence
+WORTH_ADVICE = 1.0  # dollars
 USUAL_SECONDS = 5.0  # of a call, where none was made yet
 USUAL_CALLS = 200  # the last ones, which tell the pace
 
@@ -295,7 +298,7 @@ def _fill(
     now: float,
 ) -> None:
     found.calls = len(calls)
-    found.input_tokens = sum(call.input_tokens[link.name] for call in calls)
+    found.input_tokens = round(TYPICAL * sum(call.input_tokens[link.name] for call in calls))
     found.output_tokens = (len(calls) * LEAST_OUTPUT, len(calls) * _output_cap(link))
     rate = desk.rules.prices.get(link.model)
     if found.cloud and rate is not None:
@@ -365,6 +368,8 @@ def _cheaper(found: ProviderPlan, plan: Plan) -> list[str]:
     """Local, the Batch API, a smaller model: only where it saves at least half."""
     assert found.cost is not None
     most = found.cost[1] * (1 / CREDITS_PER_DOLLAR if found.unit == "credits" else 1.0)
+    if most < WORTH_ADVICE:
+        return []
     lines = []
     local = [other.name for other in plan.providers if other.cloud is False]
     if local:

@@ -27,11 +27,13 @@ from codesearch_assets.reporting import (
     exclusively,
 )
 from codesearch_assets.summary_list import Chunk
-from codesearch_assets.summary_progress import Progress, providers_table
+from codesearch_assets.summary_progress import Progress, days_table, providers_table, reported
 from codesearch_resources.dagster import StoreResource
 from codesearch_resources.embedders.base import Embedder
 from codesearch_resources.progress import report
+from codesearch_resources.quota.reconcile import Day
 from codesearch_resources.results import Ended, Results
+from codesearch_resources.results_copy import keep_copy
 from codesearch_resources.schemas import SUMMARIES
 from codesearch_resources.store import Change, Store, batched, of_repo
 from codesearch_resources.summarizers import extractive
@@ -68,15 +70,19 @@ def refresh_summaries(
     *,
     seconds: float = math.inf,
     local_only: bool = True,
+    providers: tuple[str, ...] = (),
     say: Say | None = None,
 ) -> SummariesResult:
     """Give every chunk of a repository the best summary that can be had within `seconds`.
 
-    What is known already is projected whatever the time. `say` is given a line on how it goes now
+    What is known already is projected whatever the time. `providers`: the names of those that may
+    be asked, in order; empty: the whole chain. `say` is given a line on how it goes now
     and then. Raises NothingUpstream without chunks.
     """
     result = SummariesResult()
-    order = Order(results, repo, local_only, time.monotonic() + seconds, result.why)
+    order = Order(
+        results, repo, local_only, providers, time.monotonic() + seconds, remainder=result.why
+    )
     if store.repository_row(repo).get("chunks_commit") is None:
         raise NothingUpstream(f"{repo} has no chunks yet: materialise chunks first")
     wanted = summary_list.wanted(store, repo)
@@ -208,12 +214,22 @@ def _rows(repo: str, written: Sequence[tuple[Chunk, Summary]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=SUMMARIES.schema)
 
 
-def _check(tables: Store, summarizer: Summarizer) -> list[dg.AssetCheckResult]:
+def _check(
+    tables: Store, summarizer: Summarizer, days: Sequence[Day] = ()
+) -> list[dg.AssetCheckResult]:
     uncovered = checks.uncovered(tables, summarizer)
+    troubles = [day.trouble for day in days if day.trouble]
     gone = checks.orphans(tables, "summaries")
     return [
         checks.result("coverage", uncovered, "chunks wait for their summary", warn=True),
         checks.result("no_orphan_summaries", gone, "summaries outlived their chunk", warn=True),
+        dg.AssetCheckResult(
+            check_name="ledger_agrees",
+            passed=not troubles,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="; ".join(troubles) or "the ledger agrees with what was reported",
+            metadata={"days": len(days), "disagreeing": len(troubles)},
+        ),
     ]
 
 
@@ -227,6 +243,7 @@ def _check(tables: Store, summarizer: Summarizer) -> list[dg.AssetCheckResult]:
         "summaries",
         coverage="Every chunk has an accepted summary; a remainder is a warning.",
         no_orphan_summaries="No summary whose chunk is gone.",
+        ledger_agrees="What providers report of the last week is what the ledger has, within 20 %.",
     ),
     pool="summarizer",
     description="One or two sentences on what sets each chunk apart, each with its grade and who "
@@ -242,6 +259,7 @@ def summaries(
     with exclusively(store, name, "summarise"), closing(store.results()) as results:
         tables, settings = store.open(embedder), store.settings()
         try:
+            entry = settings.repository(name)
             results.begin_slice(name)
             result = refresh_summaries(
                 tables,
@@ -249,20 +267,22 @@ def summaries(
                 name,
                 summarizer,
                 seconds=settings.nightly.slice_minutes * 60,
-                local_only=settings.repository(name).local_only,
+                local_only=entry.local_only,
+                providers=entry.summarizers,
                 say=context.log.info,
             )
-            why = "; ".join(result.why.lines())
+            why = "; ".join(result.why.lines()) if result.remainder else ""
             results.end_slice(name, result.ended, result.why.next_at, why)
         except NothingUpstream as missing:
             raise dg.Failure(str(missing), allow_retries=False) from None
-        providers = providers_table(results)
+        providers, days = providers_table(results), reported(results)
+        keep_copy(results.path, datetime.now(UTC))
     if why:
         context.log.warning(f"{result.remainder} chunks of {name} wait: {why}")
     total = sum(result.grades.values())
     return dg.MaterializeResult(
         data_version=data_version(tables, "summaries", name),
-        check_results=_check(tables, summarizer),
+        check_results=_check(tables, summarizer, days),
         metadata={
             "summaries": total,
             "by_grade": counts_table("grade", summaries=result.grades),
@@ -273,6 +293,7 @@ def summaries(
             "remainder_why": why or "nothing stands in the way",
             "next_slice_from": str(result.why.next_at or "any time"),
             "providers": providers,
+            "ledger_by_day": days_table(days),
             "ended": result.ended,
             "coverage": round((total - result.remainder) / total, 4) if total else 1.0,
             "rows_written": result.change.written,

@@ -1,12 +1,14 @@
 """How the summaries come along, for whoever watches: rate, provider, time left, money so far."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from codesearch_resources.account import Entry
 from codesearch_resources.progress import report
+from codesearch_resources.quota.reconcile import Day, by_day, rises
 from codesearch_resources.results import Results
 
 LOG_EVERY = 60.0  # seconds between lines in a run's log
@@ -61,5 +63,44 @@ def providers_table(results: Results) -> dg.TableMetadataValue | str:
                 }
             )
             for (provider, model), entries in sorted(rows.items())
+        ]
+    )
+
+
+def reported(results: Results) -> list[Day]:
+    """The last week of the ledger beside what providers reported, by provider and day."""
+    since = datetime.now(UTC) - timedelta(days=7)
+    by_meter: dict[str, list[tuple[float, object]]] = {}
+    for meter, at, raw in results.meters.raw(since.timestamp()):
+        by_meter.setdefault(meter, []).append((at, raw))
+    dollars = {
+        (meter, day): rise
+        for meter, found in by_meter.items()
+        for day, rise in rises(found).items()
+    }
+    return by_day(results.ledger.entries(since=since), dollars)
+
+
+def days_table(days: Sequence[Day]) -> dg.TableMetadataValue | str:
+    """What was expected, reported and paid, by provider and day."""
+    if not days:
+        return "no calls"
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "provider": day.provider,
+                    "day": day.day,
+                    "calls": day.calls,
+                    "expected_input": day.expected_input,
+                    "reported_input": day.reported_input,
+                    "answers_without_usage": day.unreported,
+                    "ledger_dollars": -1.0 if day.dollars is None else round(day.dollars, 4),
+                    "meter_dollars": (
+                        -1.0 if day.meter_dollars is None else round(day.meter_dollars, 4)
+                    ),
+                }
+            )
+            for day in days
         ]
     )

@@ -4,22 +4,31 @@ Each names the configuration file it reads, so that an edit of that file needs n
 that the UI shows which one is in force. The classes behind them work without Dagster.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import dagster as dg
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from codesearch_resources.data_dir import open_data_dir
+from codesearch_resources.data_dir import (
+    Busy,
+    DataDirError,
+    forget_lock,
+    lock,
+    open_data_dir,
+    run_lock,
+)
 from codesearch_resources.embedders.base import Document, Embedder, Kind
 from codesearch_resources.embedders.make import set_of, wanted_embedder
 from codesearch_resources.repositories import Repository
 from codesearch_resources.results import Results
 from codesearch_resources.sets import follow
-from codesearch_resources.settings import RepositorySettings, Settings, find, load
+from codesearch_resources.settings import RepositorySettings, Settings, SettingsError, find, load
 from codesearch_resources.store import Store
 from codesearch_resources.summarizers.base import Grade, Piece, Summary
 from codesearch_resources.summarizers.chain import Chain, make_chain
@@ -84,6 +93,18 @@ class RepositoriesResource(FromConfiguration):
 
 class StoreResource(FromConfiguration):
     """The LanceDB tables and results.db under `data_dir` of codesearch.yaml."""
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:
+        """Hold the run's own lock while it lasts: whether it is alive is asked of that."""
+        with ExitStack() as held:
+            # Of what is wrong with the settings or the folder its steps tell, in a sentence.
+            with suppress(SettingsError, DataDirError, Busy, OSError, dg.Failure):
+                if context.run is not None:
+                    name, data_dir = run_lock(context.run.run_id), self.data_dir()
+                    held.callback(forget_lock, data_dir, name)
+                    held.enter_context(lock(data_dir, name))
+            yield self
 
     def data_dir(self) -> Path:
         """The data folder, made and checked."""

@@ -7,7 +7,7 @@ does not know. Each folder therefore names the configuration it belongs to.
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
@@ -128,6 +128,18 @@ def _this_process() -> str:
     import socket
 
     return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def run_lock(run_id: str) -> str:
+    """The name of the lock that a run of Dagster holds from its beginning to its end."""
+    return f"run.{run_id}"
+
+
+def forget_lock(data_dir: Path, name: str) -> None:
+    """Delete the files of a lock that nobody will ask for again; where that cannot be, they lie."""
+    for kind in ("lock", "holder"):
+        with suppress(OSError):
+            (data_dir / LOCKS / f"{name}.{kind}").unlink()
 
 
 def is_locked(data_dir: Path, name: str) -> bool:

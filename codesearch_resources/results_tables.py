@@ -76,6 +76,7 @@ attempts = sa.Table(
 )
 sa.Index("attempts_by_meter", attempts.c.meter, attempts.c.began_at)
 sa.Index("attempts_by_model", attempts.c.provider, attempts.c.model, attempts.c.id)
+sa.Index("attempts_by_owner", attempts.c.owner)
 sa.Index("attempts_open", attempts.c.provider, sqlite_where=attempts.c.status == "reserved")
 
 # Who is writing which summary now, so that nobody else pays for it.

@@ -102,6 +102,8 @@ class RepositorySettings(Model):
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     local_only: bool = True
+    # Who writes its summaries, in order, by names below `summarizers`; empty: the whole chain.
+    summarizers: tuple[str, ...] = ()
     discovered: bool = False
 
 
@@ -154,6 +156,7 @@ class _Entry(Section):
     include: list[Glob] | None = None
     exclude: list[Glob] | None = None
     local_only: bool | None = None
+    summarizers: list[Slug] = []
 
 
 class _File(Section):
@@ -323,6 +326,7 @@ def _repository(
         include=tuple(include),
         exclude=tuple(exclude),
         local_only=defaults.local_only if entry.local_only is None else entry.local_only,
+        summarizers=tuple(entry.summarizers),
         discovered=discovered,
     )
 

@@ -37,6 +37,7 @@ def cross_problems(document: Document, data: Mapping[str, Any], folder: Path) ->
         *_same_names(document, data, "summarizers"),
         *_same_names(document, data, "meters"),
         *_unknown_meters(document, data),
+        *_unknown_summarizers(document, data),
         *_same_folders(document, data, folder),
         *_keys_in_the_clear(document, data),
     ]
@@ -46,6 +47,22 @@ def cross_problems(document: Document, data: Mapping[str, Any], folder: Path) ->
             if len(given) != 1:
                 message = "has both path and url: keep one" if given else "needs a path or a url"
                 problems.append(document.problem(("repositories", index), message))
+    return problems
+
+
+def _unknown_summarizers(document: Document, data: Mapping[str, Any]) -> list[Problem]:
+    """Names in the chain of one repository that no model below `summarizers` has."""
+    chain = [link for link in entries_of(data, "summarizers") if isinstance(link, dict)]
+    models = [own_name(link) for link in chain if link.get("kind") != "extractive"]
+    problems = []
+    for index, entry in enumerate(entries_of(data, "repositories")):
+        given = entry.get("summarizers") if isinstance(entry, dict) else None
+        for at, name in enumerate(given if isinstance(given, list) else []):
+            if isinstance(name, str) and name not in models:
+                there = ", ".join(str(model) for model in models) or "none"
+                message = f"no model named {redact(name)} below summarizers; there is {there}"
+                place = ("repositories", index, "summarizers", at)
+                problems.append(document.problem(place, message))
     return problems
 
 
@@ -95,6 +112,22 @@ def _same_names(document: Document, data: Mapping[str, Any], key: str) -> list[P
     return problems
 
 
+def _unknown_meters(document: Document, data: Mapping[str, Any]) -> list[Problem]:
+    """A meter that is misspelt would guard nothing."""
+    known = {own_name(entry) for entry in entries_of(data, "meters")}
+    return [
+        document.problem(
+            ("summarizers", index, "meter"),
+            f"there is no meter of that name: add one named {entry['meter']} to `meters`",
+        )
+        for index, entry in enumerate(entries_of(data, "summarizers"))
+        if isinstance(entry, dict)
+        and isinstance(entry.get("meter"), str)
+        and rules.is_text(entry["meter"])
+        and entry["meter"] not in known
+    ]
+
+
 def _keys_in_the_clear(document: Document, data: Mapping[str, Any]) -> list[Problem]:
     """An API key goes over plain http to one's own machines only."""
     own = {"localhost", "127.0.0.1", "::1", *map(str, entries_of(data, "trusted_hosts"))}
@@ -114,22 +147,6 @@ def _host(url: str) -> str | None:
         return urlsplit(url).hostname
     except ValueError:
         return None
-
-
-def _unknown_meters(document: Document, data: Mapping[str, Any]) -> list[Problem]:
-    """A meter that is misspelt would guard nothing."""
-    known = {own_name(entry) for entry in entries_of(data, "meters")}
-    return [
-        document.problem(
-            ("summarizers", index, "meter"),
-            f"there is no meter of that name: add one named {entry['meter']} to `meters`",
-        )
-        for index, entry in enumerate(entries_of(data, "summarizers"))
-        if isinstance(entry, dict)
-        and isinstance(entry.get("meter"), str)
-        and rules.is_text(entry["meter"])
-        and entry["meter"] not in known
-    ]
 
 
 def _same_folders(document: Document, data: Mapping[str, Any], folder: Path) -> list[Problem]:

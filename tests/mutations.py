@@ -24,6 +24,8 @@ from types import ModuleType
 ROOT = Path(__file__).parent.parent
 QUOTA = "codesearch_resources.quota"
 GUARD, WINDOWS = "tests/test_guard.py", "tests/test_windows.py"
+METERED, LEDGER, CHAIN = "tests/test_metered.py", "tests/test_ledger.py", "tests/test_chain.py"
+FIXTURES = ("tests/test_slices.py",)  # modules whose tests need conftest
 SECONDS = 60  # for one test; a mistake that hangs is found as well
 
 
@@ -40,6 +42,10 @@ class Mutation:
 
 def _of(name: str, module: str, old: str, new: str, test: str) -> Mutation:
     return Mutation(name, f"{QUOTA}.{module}", old, new, test)
+
+
+def _chain(name: str, module: str, old: str, new: str, test: str) -> Mutation:
+    return Mutation(name, f"codesearch_resources.{module}", old, new, test)
 
 
 MUTATIONS = (
@@ -162,7 +168,36 @@ MUTATIONS = (
     _of("no price is free", "guard", "if expected is None:", "if False:",
         f"{GUARD}::test_23_the_fast_tier_by_model_and_no_price_is_no_yes"),
     _of("cached above input", "rates", "cached = min(cached, whole_input)", "pass",
-        f"{GUARD}::test_24_parts_larger_than_their_whole_are_cut_and_flagged"),
+        f"{GUARD}::test_24_parts_larger_than_their_whole_are_cut_and_flagged"),    _of("L-3 a lag is a person", "movement", "SHOWN, LOOK = 2.4, 1.0", "SHOWN, LOOK = 2.0, 1.0",
+        f"{GUARD}::test_l3_what_shows_after_half_an_hour_is_nobody_else"),
+    _of("every part is the run's purse", "metered", "if self._calls + len(self._pending) >= most:", "if False:",
+        f"{METERED}::test_a_key_without_a_meter_is_held_to_the_runs_purse"),
+    _of("any entry may draw on a subscription", "metered", "if desk.rules.shared and not self._allowed[estimate.provider]:",
+        "if False:", f"{METERED}::test_a_subscription_needs_its_reading_and_its_yes"),
+    _of("other processes do not count", "desk", "rows = [row for row in rows if row.owner != self._owner or first]",
+        "rows = []", f"{METERED}::test_what_other_processes_send_counts"),
+    _of("H-9 a pause is forgotten", "desk", "for kind in (PAUSED, *SOUND):", "for kind in SOUND:",
+        f"{METERED}::test_a_pause_holds_over_restarts_and_in_every_process"),
+    _of("H-9 a breaker is forgotten", "desk", "self._kept.mark(self.rules.meter, kind, breaker.why, now)", "pass",
+        f"{METERED}::test_what_stopped_a_meter_stops_it_after_a_restart_until_a_person_resumes_it"),
+    _chain("H-1 the first provider or none", "summarizers.chain",
+        "link.summarize(tuple(left.values()), order, guard)", "self.links[0].summarize(tuple(left.values()), order, guard)",
+        f"{METERED}::test_12_the_canary_stops_at_twenty_and_the_next_provider_finishes"),
+    _chain("H-2 a provider that was left is asked again", "summarizers.chain",
+        "if self.name in order.remainder.closed or order.late:", "if order.late:",
+        f"{METERED}::test_h2_a_provider_that_was_left_stays_left_for_the_slice"),
+    _chain("H-4 nobody knows when to go on", "summarizers.order", "self.next_at = min(self.next_at or until, until)",
+        "pass", f"{METERED}::test_16_every_provider_denied_leaves_a_remainder_and_the_right_time"),
+    _chain("H-5 what was paid for is not kept", "ledger", "                **_usage_columns(usage),\n            )\n            keep(connection, written)",
+        "                **_usage_columns(usage),\n            )", f"{LEDGER}::test_an_answer_settles_its_row_and_its_summary_at_once"),
+    _chain("H-6 no leases", "ledger", "if _any_key(connection, tables.leases, keys):", "if False:",
+        f"{LEDGER}::test_a_key_is_written_by_one_and_known_to_all_after_that"),
+    _chain("H-7 nobody knows who wrote it", "summarizers.call", 'Summary(text, "model", name, model, prompt.PROMPT_VERSION)',
+        'Summary(text, "model", name, "", prompt.PROMPT_VERSION)', f"{CHAIN}::test_every_piece_is_written_once_and_says_who_wrote_it"),
+    _chain("W-14 Retry-After beats the reset", "summarizers.troubles", "if resets_at is not None and now < resets_at < now + FARTHEST_RESET:",
+        "if False:", f"{CHAIN}::test_a_reset_time_beats_whatever_retry_after_says"),
+    Mutation("H-8 no stand-ins", "codesearch_assets.summaries", "    _project(store, results, repo, wanted, known, result)\n",
+        "", "tests/test_slices.py::test_without_any_time_every_chunk_has_its_stand_in_all_the_same"),
 )  # fmt: skip
 
 
@@ -223,7 +258,8 @@ def _run(mutation: Mutation) -> None:
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             # Without conftest, which imports Dagster: that would be most of the time.
-            flags = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--noconftest"]
+            flags = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist"]
+            flags += [] if mutation.test.startswith(FIXTURES) else ["--noconftest"]
             code = int(pytest.main([*flags, mutation.test]))
     finally:
         os._exit(code)

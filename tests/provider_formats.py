@@ -40,7 +40,9 @@ class Call:
 
 def sentence(prompt: str) -> str:
     """A summary that names the longest identifier of the prompt: the same for the same prompt."""
-    marked = re.search(r"^(----- \w+ -----)\n(.*)\n\1$", prompt, re.DOTALL | re.MULTILINE)
+    marked = re.search(
+        r"^----- BEGIN (\w+) -----\n(.*)\n----- END \1 -----$", prompt, re.DOTALL | re.MULTILINE
+    )
     names = re.findall(r"[A-Za-z_]{3,}", marked[2] if marked else prompt) or ["nothing"]
     longest = max(names, key=len)
     number = int(hashlib.sha256(prompt.encode()).hexdigest()[:6], 16)

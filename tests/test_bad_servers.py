@@ -134,7 +134,7 @@ def test_an_adapter_serves_several_threads(server: Simulator, kind: str) -> None
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(120)
     assert texts == [server.calls[0].text] * 12
     assert server.most_in_flight > 1
 

@@ -14,6 +14,7 @@ from codesearch.cli import main
 from codesearch.status import RepositoryStatus, statuses
 from codesearch_assets import chunks as chunks_module
 from codesearch_assets.chunking.chunk import Chunk, Symbol
+from codesearch_assets.chunking.files import FileClass
 from codesearch_assets.chunks import (
     NothingUpstream,
     SourceFile,
@@ -182,6 +183,18 @@ def test_a_damaged_object_is_tried_again_by_each_run_and_indexed_once_it_is_mend
     tree.git("hash-object", "-w", "b.py")
     line.run()
     assert {row["path"] for row in line.chunks()} == {"a.py", "b.py"}
+
+
+def test_a_path_that_is_marked_otherwise_marks_its_chunks_so(
+    make_tree: Callable[..., WorkTree], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = Line(tmp_path / "data", make_tree("api", {"a.py": GOOD}))
+    line.run()
+    assert [list(row["marks"]) for row in line.chunks("marks")] == [[]]
+    marked = FileClass("python", "", ("vendored",))
+    monkeypatch.setattr("codesearch_assets.repo_snapshots.classify", lambda path, size: marked)
+    line.run()
+    assert [list(row["marks"]) for row in line.chunks("marks")] == [["vendored"]]
 
 
 def test_without_a_snapshot_it_says_what_to_do_first(

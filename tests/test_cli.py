@@ -70,7 +70,8 @@ def test_every_command_explains_itself_with_an_example(command: list[str]) -> No
 def test_an_unknown_command_or_option_is_bad_usage() -> None:
     assert "No such command 'serch'" in run("serch", code=2).stderr
     assert "No such option" in run("search", "--limt", "3", "x", code=2).stderr
-    assert "Missing argument" in run("search", code=2).stderr
+    assert "ask with a QUERY or with --like" in run("search", code=2).stderr
+    assert "ask with a QUERY or with --like" in run("search", "x", "--like", "a:1", code=2).stderr
 
 
 # init
@@ -230,6 +231,21 @@ def test_search_takes_every_filter(sample: Workspace) -> None:
     assert paths("--kind", "class") == ["src/api/router.py"]
     assert len(paths("--limit", 1)) == 1
     assert paths("--path", "imports.py", "--per-file", 3) == ["src/api/imports.py"] * 3
+
+
+def test_search_finds_code_like_a_place(sample: Workspace) -> None:
+    place = ["--like", "src/api/client.py:3", "--repo", "web", "--json"]
+    found = json.loads(at(sample, "search", *place).output)
+    assert found["query"] == "src/api/client.py:3"
+    assert {hit["repo"] for hit in found["hits"]} == {"web"}
+
+
+def test_search_says_why_an_expected_file_is_not_higher(sample: Workspace) -> None:
+    asked = ["search", "quota is used up", "--expect", "router.py"]
+    printed = at(sample, *asked).output
+    assert re.search(r"expected  api  src/api/router\.py  at \d+: .+ has more of: ", printed)
+    found = json.loads(at(sample, *asked, "--json").output)
+    assert found["expected"][0]["path"] == "src/api/router.py"
 
 
 def test_search_explains_a_hit_when_asked(sample: Workspace) -> None:

@@ -6,12 +6,13 @@ LanceDB is not fork-safe, so every process is started afresh.
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import pytest
 from commits import MOVED, SHARED, functions, two_commits
@@ -84,19 +85,24 @@ class Child:
     """A process that says when it is ready, begins when told, and says a number at its end."""
 
     def __init__(self, script: str, *arguments: object) -> None:
+        # A file: a pipe that nobody reads would fill with warnings, and the process stand still.
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-c", script, *map(str, arguments)],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
             text=True,
         )  # fmt: skip
 
+    def _fail(self, how: str) -> NoReturn:
+        self.kill()
+        self._errors.seek(0)
+        said = self._errors.read()[-3000:]
+        pytest.fail(f"a child process {how} (code {self._process.returncode}): {said}")
+
     def ready(self) -> None:
         assert self._process.stdout is not None
-        said = self._process.stdout.readline()
-        if said != "ready\n":
-            self.kill()
-            assert self._process.stderr is not None
-            pytest.fail(f"a child process did not start: {self._process.stderr.read()}")
+        if self._process.stdout.readline() != "ready\n":
+            self._fail("did not start")
 
     def tell(self) -> None:
         """Let it begin, or, when it has begun, end."""
@@ -112,13 +118,16 @@ class Child:
     def check(self) -> None:
         """Fail with what it said when it has died."""
         if self._process.poll() is not None and self._process.returncode:
-            _, errors = self._process.communicate()
-            pytest.fail(f"a child process died: {errors[-3000:]}")
+            self._fail("died")
 
     def result(self) -> int:
         """What it says at the end, which must be a good one."""
-        said, errors = self._process.communicate(timeout=PATIENCE)
-        assert self._process.returncode == 0, errors
+        try:
+            said, _ = self._process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._fail(f"said nothing for {PATIENCE:.0f} seconds")
+        if self._process.returncode:
+            self._fail("ended badly")
         return int(said)
 
     def kill(self) -> None:

@@ -121,7 +121,8 @@ def tick() -> Callable[[Path | str], dg.SensorResult | dg.SkipReason]:
             instance=instance,
             resources=configured(str(configuration)),
         )
-        result = catalog_sensor(context)
+        with context:
+            result = catalog_sensor(context)
         for request in getattr(result, "dynamic_partitions_requests", None) or ():
             instance.add_dynamic_partitions(request.partitions_def_name, request.partition_keys)
         return result

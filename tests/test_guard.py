@@ -345,6 +345,16 @@ def test_l3_the_meter_against_the_books() -> None:
     assert denies(job.ask()) == "the meter (week) moved 4%, this job accounts for 0.0%"
 
 
+def test_l3_what_shows_after_half_an_hour_is_nobody_else() -> None:
+    job = at(NOW, five=10, week=10)
+    _done(job)
+    job.send_while_allowed(30)
+    while job.now < NOW + 2 * HOUR and not isinstance(job.ask(), Deny):
+        job.now += MINUTE
+        job.read(week=14 if job.now > NOW + 31 * MINUTE else 12, five=10)
+    assert "the meter (week) moved 4%" in denies(job.ask())
+
+
 def test_l3_a_meter_that_goes_on_moving_is_somebody_else() -> None:
     job = at(NOW, five=10, week=10)
     _done(job)

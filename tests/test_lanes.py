@@ -70,8 +70,8 @@ def test_evidence_lies_between_nought_and_one_and_the_best_is_one(sample: Worksp
 def test_what_only_words_found_has_a_similarity_below_the_nearest(
     sample: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes_module, "DEPTH", 3)
-    found = find(sample, "parse a header line")
+    monkeypatch.setattr(lanes_module, "DEPTH", 1)
+    found = find(sample, "ParseHeader drawSalesChart call_with_backoff")  # three definitions
     scores = found.evidence.lanes["vectors"]
     assert set(scores) == set(found.candidates)
     nearest = found.order["vectors"]

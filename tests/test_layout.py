@@ -40,6 +40,7 @@ LOADED_BY_DAGSTER = {
         "ledger",
         "quarantine",
         "quota.kept",
+        "quota.reconcile",
         "results",
         "results_tables",
     )

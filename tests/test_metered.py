@@ -287,6 +287,22 @@ def test_16_every_provider_denied_leaves_a_remainder_and_the_right_time(office: 
     assert "70% of the week window of codex is used" in order.remainder.lines()[0]
 
 
+def test_h2_a_provider_that_was_left_stays_left_for_the_slice(office: Desk) -> None:
+    """The next list of the same slice goes to the next provider; a new slice asks the first."""
+    with Simulator() as far, Simulator() as own:
+        far_link = cloud(far, "key", workers=1)
+        far.script(fault("quota_window", retry_after=0.01))
+        links = chain(far_link, ollama(own, "local"), meters=[])
+        order = Order(office.results, local_only=False)
+        for prefix in ("one", "two"):
+            with closing(links.summarize(pieces(3, prefix), order)) as work:
+                assert {summary.provider for _, summary in work} == {"local"}
+            office.time_has_come()
+        assert len(far.calls) == 1
+        written, _ = office.ask(links, pieces(3, "three"), local_only=False)
+    assert {summary.provider for summary in written.values()} == {"key"}
+
+
 def test_17_a_local_only_repository_with_its_provider_down_stays_at_home(office: Desk) -> None:
     with Simulator() as far:
         week_now(office, "codex", 0.1)

@@ -152,7 +152,7 @@ def test_a_provider_that_charges_three_times_the_input_is_left_after_twenty_call
         line = make_line(files, Chain([far], limits=ANYWHERE, patience=QUICK))
         found = summarise(line, local_only=False)
     assert 20 <= len(server.calls) <= 21
-    assert "times the input" in found.why.closed["far"]
+    assert "billed 8,000 input tokens" in found.why.closed["far"]
 
 
 def test_stand_ins_are_replaced_by_a_model_and_doc_stays(
@@ -348,7 +348,7 @@ def test_a_remainder_is_green_and_status_says_why_until_a_person_has_acted(
     run(world, "index")
     calls = len(server.calls)
     assert "small:1b" in run(world, "status")
-    assert "waiting    local: " in run(world, "status")
+    assert "waiting    local" in run(world, "status")
     server.models = {"small:1b"}  # `ollama pull`
     run(world, "index")
     assert len(server.calls) == calls + 5
@@ -412,3 +412,29 @@ def test_upkeep_drops_what_no_chunk_has_wanted_for_ninety_days(
     assert drop_unwanted(line.store, line.results, now + timedelta(days=89)) == 0
     assert drop_unwanted(line.store, line.results, now + timedelta(days=91)) == 1
     assert len(line.results.written_by()) == 4
+
+
+def test_a_repository_may_have_a_chain_of_its_own_in_its_own_order(
+    make_tree: Callable[..., WorkTree], tmp_path: Path, server: Simulator
+) -> None:
+    tree = make_tree("api", FILES)
+    file = tmp_path / "codesearch.yaml"
+    models = "".join(
+        f'  - {{name: {name}, kind: ollama, url: "{server.url}", model: {name}-model}}\n'
+        for name in ("one", "two", "three")
+    )
+    text = f"repositories:\n  - path: {tree.path}\n    summarizers: [NAMES]\nsummarizers:\n{models}"
+    file.write_text(text.replace("NAMES", "three, one"))
+    workspace = Workspace(file)
+    server.models = {"one-model", "two-model"}
+    run(workspace, "index")
+    with closing(Results(workspace.settings.data_dir)) as results:
+        assert [found.provider for found in results.breakers.all()] == ["three"]  # was asked first
+    assert {call.model for call in server.calls} == {"one-model"}
+    status = run(workspace, "status")
+    assert "5 one-model (one)" in status
+    assert "waiting" not in status
+    file.write_text(text.replace("NAMES", "four"))
+    done = CliRunner().invoke(main, ["status", "--config", str(file)])
+    assert done.exit_code == 2
+    assert "no model named four below summarizers; there is one, two, three" in done.output

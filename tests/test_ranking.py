@@ -159,6 +159,11 @@ def test_the_variant_for_unix_goes_before_another_platforms() -> None:
     assert [file.path for file in files] == ["src/unix/tcp.c", "src/win/tcp.c"]
 
 
+def test_a_folder_that_several_platforms_share_is_of_none() -> None:
+    path = "lib/src/commonJvmAndroid/kotlin/Cache.kt"
+    assert "other platform" not in rules_of(ranked("a cache", chunk(path)), path)
+
+
 def test_the_copy_of_an_older_version_goes_behind_the_present_one() -> None:
     files = ranked("a field", chunk("lib/v1/fields.py"), chunk("lib/fields.py"))
     assert rules_of(files, "lib/v1/fields.py")["older copy"] == WEIGHTS["older copy"]
@@ -216,15 +221,22 @@ def test_a_named_repository_goes_first() -> None:
 
 def test_a_single_repository_gets_no_points_for_being_one() -> None:
     rules = ranked("send", chunk("a.py"))[0].rules
-    assert not rules.keys() & {"repository named", "repository fits"}
+    assert "repository named" not in rules
 
 
-def test_the_repository_that_fits_best_as_a_whole_is_preferred() -> None:
-    files = ranked(
-        "parse header", chunk("parse.py"), chunk("header.py"), chunk("other.py", repo="big")
-    )
-    fits = {file.repo: file.rules.get("repository fits", 0) for file in files}
-    assert fits["api"] == WEIGHTS["repository fits"] > fits["big"]
+def test_a_test_that_defines_the_asked_name_takes_nothing_from_its_definition() -> None:
+    test = chunk("tests/test_retry.py", names=("retry",), marks=("test",))
+    files = ranked("Retry", chunk("a.py", names=("retry",)), test)
+    assert rules_of(files, "a.py")["definition"] == WEIGHTS["definition"]
+    assert "definition" not in rules_of(files, "tests/test_retry.py")
+    assert rules_of(ranked("Retry", test), "tests/test_retry.py")["definition"] > 0
+
+
+def test_words_run_together_in_a_path_are_asked_for_by_neighbours() -> None:
+    files = ranked("a thread pool", chunk("src/other.c"), chunk("src/threadpool.c"))
+    rules = rules_of(files, "src/threadpool.c")
+    assert rules["file name"] == WEIGHTS["file name"]
+    assert rules["path"] == WEIGHTS["path"]
 
 
 @pytest.mark.parametrize(

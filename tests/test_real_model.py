@@ -26,10 +26,7 @@ pytestmark = pytest.mark.soak
 
 WANTED = 60
 # Modules of the interpreter itself: real code that is on every machine.
-MODULES = (
-    "argparse configparser zipfile http.server http.cookiejar tarfile shutil subprocess smtplib"
-    " ftplib imaplib sched shelve textwrap calendar csv"
-).split()
+MODULES = ("argparse", "configparser", "zipfile")  # 110 chunks
 
 
 def bare(module: str) -> str:
@@ -94,7 +91,7 @@ def ask_for_summaries(kind: str, given: dict[str, Any], wanted: int) -> list[tup
         try:
             written.append((code, check(answer.text, prompt.code, cut=answer.cut)))
         except Unusable as bad:
-            print(f"refused ({bad.reason}): {answer.text[:100]!r}")
+            print(f"refused ({bad.reason}): {answer.text!r}")
     adapter.close()
     print(f"{len(written)} of {asked} answers were summaries")
     return written

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import Workspace, WorkTree
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample import sample
 
@@ -147,7 +147,9 @@ def test_a_table_is_a_data_frame(opened: Index) -> None:
     assert type(chunks).__name__ == "DataFrame"
     assert len(chunks) == len(opened.table("summaries")) > 5
     assert {"repo", "path", "symbol", "text"} <= set(chunks.columns)
-    with pytest.raises(SearchError, match=r"no table 'chunk'; there are: chunks, code_emb"):
+    with pytest.raises(
+        SearchError, match=r"no table 'chunk'; there are: centrality, chunks, code_emb"
+    ):
         opened.table("chunk")
 
 
@@ -223,13 +225,17 @@ FILTERS = st.fixed_dictionaries(
 )
 
 
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(query=QUERIES, filters=FILTERS)
-def test_any_question_is_answered_or_refused(
-    opened: Index, query: str, filters: dict[str, object]
-) -> None:
+@pytest.mark.parametrize("count", [200, pytest.param(5_000, marks=pytest.mark.soak)])
+def test_any_question_is_answered_or_refused(opened: Index, count: int) -> None:
+    @settings(max_examples=count, deadline=None)
+    @given(query=QUERIES, filters=FILTERS)
+    def ask(query: str, filters: dict[str, object]) -> None:
+        answered_or_refused(opened, query, filters)
+
+    ask()
+
+
+def answered_or_refused(opened: Index, query: str, filters: dict[str, object]) -> None:
     try:
         hits = opened.search(query, **filters)  # type: ignore[arg-type]
     except BadQuery:
@@ -261,7 +267,7 @@ def overlapping(hits: list[Hit]) -> list[tuple[str, int, int]]:
     ]
 
 
-def test_of_chunks_that_overlap_only_the_better_ischoose() -> None:
+def test_of_chunks_that_overlap_only_the_better_is_chosen() -> None:
     def chunk(start: int, end: int) -> Candidate:
         return Candidate(str(start), "api", "a.py", "python", "function", (), "", (), start, end)
 
@@ -288,9 +294,56 @@ def test_the_lanes_are_asked_once_and_twice_where_a_chosen_chunk_cannot_be_shown
     def without_the_first(chosen: Any, shown: Any) -> Any:
         return {key: row for key, row in shown.items() if key != chosen[0][1].chunk_id}
 
-    monkeypatch.setattr(search, "_apart", without_the_first)
+    monkeypatch.setattr(search, "apart", without_the_first)
     assert opened.search("quota is used up") == whole[1:]
     assert len(asked) == 3
+
+
+def test_code_like_a_hit_lies_near_it_and_is_not_it(opened: Index) -> None:
+    hit = opened.search("import_orders")[0]
+    related = opened.related(hit, per_file=3)
+    assert {one.symbol for one in related[:2]} == {"import_customers", "import_invoices"}
+    assert (hit.path, hit.start_line) not in {(one.path, one.start_line) for one in related}
+    assert [one.score for one in related] == sorted((one.score for one in related), reverse=True)
+    assert related[0].rules.keys() == {"likeness"}
+
+
+def test_code_like_a_place_keeps_to_the_filters_and_crosses_repositories(opened: Index) -> None:
+    found = opened.like("client.py:3", repos=["web"]).hits
+    assert {hit.repo for hit in found} == {"web"}
+    assert {hit.repo for hit in opened.like("src/api/client.py:3").hits} == {"api", "web"}
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("src/api/client.py", "is not PATH:LINE"),
+        ("src/api/client.py:9999", "no chunk of an indexed file is at"),
+        ("nowhere.py:1", "no chunk of an indexed file is at"),
+    ],
+)
+def test_a_place_without_code_is_refused(opened: Index, place: str, message: str) -> None:
+    with pytest.raises(BadQuery, match=message):
+        opened.like(place)
+
+
+def test_an_expected_file_says_why_it_is_not_higher(opened: Index) -> None:
+    answer = opened.ask("quota is used up", expect="router.py")
+    (file,) = answer.expected
+    assert (file.repo, file.path) == ("api", "src/api/router.py")
+    assert file.place > 1
+    assert file.why.startswith(f"{answer.hits[0].path} has more of: ")
+    first = sum(answer.hits[0].rules.values())
+    assert sum(file.rules.values()) + sum(file.behind.values()) == pytest.approx(first, abs=0.01)
+    assert opened.ask("quota is used up", expect="client.py").expected[0].place == 1
+
+
+def test_a_file_that_no_lane_can_find_says_so(opened: Index) -> None:
+    ask = opened.ask
+    assert ask("quota", expect="logo.png").expected[0].why == "it is not indexed: binary"
+    assert ask("quota", expect="no/such.py").expected[0].why == "no indexed file fits"
+    left_out = ask("quota", expect="header.go", repos=["api"]).expected[0]
+    assert (left_out.place, left_out.why[:11]) == (0, "no lane has")
 
 
 def test_without_a_configuration_it_says_to_run_init(

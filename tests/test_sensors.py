@@ -23,6 +23,7 @@ from codesearch_assets import night
 from codesearch_assets import upkeep as upkeep_module
 from codesearch_assets.partitions import COMMIT_TAG, NAME
 from codesearch_resources import upkeep as tables_upkeep
+from codesearch_resources.data_dir import is_locked, run_lock
 from codesearch_resources.results import PAUSE, Results
 from codesearch_resources.store import set_aside
 
@@ -277,6 +278,57 @@ def test_a_killed_command_line_run_blocks_nothing(
         os.kill(process, signal.SIGKILL)
     world.clock.to(3)
     assert world.asked("nightly") == [("refresh", "lib")]
+
+
+def test_a_run_whose_process_was_killed_gives_its_place_back_and_one_at_work_keeps_it(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster itself would count both as runs at work for ever, in the queue and in their pool."""
+    monkeypatch.setattr(night, "SILENCE", 0.0)
+    world = make_world(resources={"summarizer": FakeModel(most=0)})
+    killed, alive = (
+        world.begin("summarise", name, dg.DagsterRunStatus.STARTED) for name in ("api", "lib")
+    )
+    data_dir = world.settings.data_dir
+    with (
+        held_by_another_process(data_dir, run_lock(killed)) as process,
+        held_by_another_process(data_dir, run_lock(alive)),
+    ):
+        assert night.fail_dead_runs(world.instance, world.settings) == []
+        os.kill(process, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while is_locked(data_dir, run_lock(killed)):
+            assert time.monotonic() < deadline
+        world.tick("catalog")
+        statuses = {run.run_id: run.status for run in world.instance.get_runs()}
+        assert statuses == {
+            killed: dg.DagsterRunStatus.FAILURE,
+            alive: dg.DagsterRunStatus.STARTED,
+        }
+        assert night.fail_dead_runs(world.instance, world.settings) == []
+    monkeypatch.setattr(night, "BETWEEN_STEPS", 0.0)
+    # That it was killed is no reason to wait, as a failure of its own would be.
+    assert world.asked("nightly") == [("summarise", "api")]
+
+
+def test_a_run_holds_its_own_lock_from_the_first_step_to_the_last(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(night, "SILENCE", 0.0)
+    looked: list[list[str]] = []
+
+    class Looking(DeadEmbedder):
+        def embed(self, texts: Any, kind: Any) -> Any:
+            looked.append(night.fail_dead_runs(world.instance, world.settings))
+            return self.own.embed(texts, kind)
+
+    world = make_world(resources={"embedder": Looking()})
+    world.commit("api")
+    [request] = world.tick("nightly").run_requests
+    result = world.run(request)
+    assert result.success
+    assert looked == [[]]
+    assert list((world.settings.data_dir / "locks").glob("run.*")) == []
 
 
 def test_a_run_that_nobody_ever_queued_blocks_for_minutes_only(

@@ -68,7 +68,7 @@ def test_a_price_and_a_meter(tmp_path: Path) -> None:
     text = chain(
         "name: a, kind: ollama, model: x, meter: plan, price: {input: 1, output: 2.5, cached: 0.1}"
     )
-    link = loaded(tmp_path, text).summarizers[0]
+    link = loaded(tmp_path, f"{text}meters: [{{name: plan}}]\n").summarizers[0]
     assert isinstance(link, OllamaSettings)
     assert link.price is not None
     assert (link.price.input, link.price.output, link.price.cached) == (1.0, 2.5, 0.1)
@@ -142,7 +142,7 @@ def test_every_kind_is_in_the_example_with_every_key(tmp_path: Path) -> None:
     lines = re.split(r"^(?=\w)", below, flags=re.MULTILINE)[0]
     text = "summarizers:\n" + re.sub(r"^  # (?=[- ] ?\w|  )", "  ", lines, flags=re.MULTILINE)
     text = re.sub(r"^  (?!- |  |#).*\n", "", text, flags=re.MULTILINE)
-    links = loaded(tmp_path, text).summarizers
+    links = loaded(tmp_path, f"{text}meters: [{{name: openai}}]\n").summarizers
     assert [link.kind for link in links] == [
         "extractive",
         "ollama",

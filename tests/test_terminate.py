@@ -288,7 +288,7 @@ def _dagster(workspace: Workspace) -> Iterator[Webserver]:
         yield server
 
 
-BIG = 800  # files
+BIG = 2_500  # files
 
 
 def _big(tree: WorkTree) -> None:

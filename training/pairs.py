@@ -105,21 +105,26 @@ def _wanted(path: str, size: int) -> bool:
 
 
 def _example(package: str, path: str, language: str, chunk: Chunk) -> Example:
-    text = chunk.text
-    query: list[str] = []
-    rest: list[str] = []
-    piece = Piece("", language, chunk.kind, chunk.symbol, chunk.header, chunk.doc, text)
-    summary = Extractive().extract(piece)
-    if summary.grade == "doc":
-        said = _TAG.sub(r" \1 ", summary.text)
-        first, _, second = said.partition(". ")
-        if askable(first):
-            query = query_words(first)
-            text = without(text, chunk.doc)
-            rest = query_words(second) if askable(second) else []
+    query, rest, text = described(chunk, language)
     names = [symbol.name for symbol in chunk.symbols] or [chunk.symbol]
     body = text_words(f"{chunk.header}\n{text}")
     return Example(package, language, query, rest, name_words(names), located_words(path), body)
+
+
+def described(chunk: Chunk, language: str) -> tuple[list[str], list[str], str]:
+    """Words of the first and second sentence of the doc comment, and the code without it.
+
+    No words, and all of the text, where nobody described the code well enough.
+    """
+    if not chunk.doc:
+        return [], [], chunk.text
+    piece = Piece("", language, chunk.kind, chunk.symbol, chunk.header, chunk.doc, "")
+    summary = Extractive().extract(piece)
+    first, _, second = _TAG.sub(r" \1 ", summary.text).partition(". ")
+    if summary.grade != "doc" or not askable(first):
+        return [], [], chunk.text
+    rest = query_words(second) if askable(second) else []
+    return query_words(first), rest, without(chunk.text, chunk.doc)
 
 
 def askable(sentence: str) -> bool:

@@ -18,8 +18,8 @@ from training.pairs import Example
 MOST_WORDS = 32_000
 FEWEST_PACKAGES = 3  # a word of one package is its own affair
 LONGEST_WORD = 24
-MOST_BAGS = 200_000  # that the first vectors are made of; more change little
-OVERSAMPLED, PASSES = 32, 4
+MOST_BAGS = 100_000  # that the first vectors are made of; more change little
+OVERSAMPLED, PASSES = 32, 3
 
 
 def known_words(examples: Sequence[Example]) -> list[str]:
@@ -33,7 +33,7 @@ def known_words(examples: Sequence[Example]) -> list[str]:
     usual = [
         word
         for word, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-        if len(packages[word]) >= FEWEST_PACKAGES and len(word) <= LONGEST_WORD
+        if len(packages[word]) >= FEWEST_PACKAGES and len(word) <= LONGEST_WORD and word.isascii()
     ]
     return usual[:MOST_WORDS]
 

@@ -168,15 +168,16 @@ def inlined(nodes: Iterable[Node], grammar: Grammar) -> Iterator[Node]:
 
 def definitions_of(node: Node, grammar: Grammar, in_container: bool) -> list[Definition]:
     """The definitions that one statement makes in its own scope; empty for other statements."""
-    if node.type not in grammar.defining:
+    kind = node.type
+    if kind not in grammar.defining:
         return []
     outer = node
-    while fields := grammar.wrappers.get(node.type):
+    while fields := grammar.wrappers.get(kind):
         inner = _wrapped(node, fields)
         if inner is None:
             break
-        node = inner
-    found = _read(node, grammar, in_container)
+        node, kind = inner, inner.type
+    found = _read(node, kind, grammar, in_container)
     if outer is not node and len(found) == 1:
         return [replace(found[0], node=outer)]
     return found
@@ -188,23 +189,23 @@ def _wrapped(node: Node, fields: tuple[str, ...]) -> Node | None:
     return first_field(node, fields)
 
 
-def _read(node: Node, grammar: Grammar, in_container: bool) -> list[Definition]:
-    if grammar.reader is not None and node.type in grammar.reads:
+def _read(node: Node, kind: str, grammar: Grammar, in_container: bool) -> list[Definition]:
+    if grammar.reader is not None and kind in grammar.reads:
         special = grammar.reader(node, in_container)
         if special is not None:
             return special
-    kind = grammar.definitions.get(node.type)
-    if kind is None:
+    defined = grammar.definitions.get(kind)
+    if defined is None:
         return []
     named = first_field(node, grammar.name_fields) or first_of(node, grammar.name_types)
     name = text_of(named)
     if not name.isidentifier():
         name = " ".join(name.strip("'\"").split()) or "default"
-    if kind == "function" and in_container:
-        kind = "method"
+    if defined == "function" and in_container:
+        defined = "method"
     body = first_field(node, grammar.body_fields) or first_of(node, grammar.body_types)
-    container = node.type in grammar.containers
-    return [Definition(name, kind, node, body, container, kind == "interface")]
+    container = kind in grammar.containers
+    return [Definition(name, defined, node, body, container, defined == "interface")]
 
 
 @cache

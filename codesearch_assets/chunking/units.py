@@ -139,12 +139,12 @@ class _Builder:
 
     def add(self, node: Node) -> None:
         first, last = rows(node)
-        kind = node.type
-        if self.units and not node.is_named and not kind.isalnum():
+        kind, units = node.type, self.units
+        if units and not node.is_named and not kind.isalnum():
             if self.lead:
                 self.flush()
             self._extend(node, kind, last)
-        elif self.units and not self.lead and first <= self.units[-1].last:
+        elif units and not self.lead and first <= units[-1].last:
             self._extend(node, kind, last)
         elif kind in self.grammar.comments:
             if self.lead and not self.sticky and first > rows(self.lead[-1])[1] + 1:
@@ -171,7 +171,8 @@ class _Builder:
 
     def _extend(self, node: Node, kind: str, last: int) -> None:
         unit = self.units[-1]
-        unit.last = max(unit.last, last)
+        if last > unit.last:
+            unit.last = last
         unit.nodes.append(node)
         if kind in self.grammar.defining and not unit.head:
             unit.definitions += self._definitions(node)
@@ -205,10 +206,9 @@ def found_in(
     node: Node, grammar: Grammar, in_container: bool, depth: int = _TRANSPARENT_DEPTH
 ) -> list[Definition]:
     """Definitions of a statement, looking through `if`, `try` and what is broken."""
-    if node.type not in grammar.defining:
-        return []
     found = definitions_of(node, grammar, in_container)
-    if found or depth == 0 or (node.type not in grammar.transparent and node.type != "ERROR"):
+    kind = node.type
+    if found or depth == 0 or (kind not in grammar.transparent and kind != "ERROR"):
         return found
     return [
         one
@@ -286,7 +286,12 @@ def _members(body: Node, grammar: Grammar, inside: bool) -> list[Definition]:
     nodes: Iterable[Node] = body.named_children
     if grammar.inlined:
         nodes = inlined(nodes, grammar)
-    return [member for node in nodes for member in found_in(node, grammar, inside)]
+    return [
+        member
+        for node in nodes
+        if node.type in grammar.defining
+        for member in found_in(node, grammar, inside)
+    ]
 
 
 def doc_of(unit: Unit, grammar: Grammar, source: Source) -> str:

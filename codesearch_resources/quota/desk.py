@@ -113,6 +113,8 @@ class Desk:
             self.books.fail(call, now, charged=error.trouble == "ambiguous")
         if error is not None and error.trouble == "quota_window":
             until = error.resets_at.timestamp() if error.resets_at else None
+            if until is None and error.retry_after:
+                until = now + error.retry_after
             self.books.refuse(str(error), now, until)
         for parse in self._headers:
             if report := parse(headers, now):
@@ -145,7 +147,8 @@ class Desk:
     def _replay(self, now: float, *, first: bool) -> None:
         since = max(now - HISTORY, self._resumed_at or 0.0)
         rows = self._kept.attempts(self.rules.meter, since, self._last_attempt, self._open)
-        readings = self._kept.readings(self.rules.meter, since, self._last_reading)
+        # A reading stays true when a person lets the job begin anew.
+        readings = self._kept.readings(self.rules.meter, now - HISTORY, self._last_reading)
         self._last_attempt = max((row.id for row in rows), default=self._last_attempt)
         # The own calls of this process are booked by those who make them.
         rows = [row for row in rows if row.owner != self._owner or first]

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from codesearch_resources.calls import Allow, Decision, Deny, Estimate, Wait
 from codesearch_resources.quota.books import LONG_PAUSE, Books
 from codesearch_resources.quota.meter import MeterState
-from codesearch_resources.quota.movement import SAMPLE
+from codesearch_resources.quota.movement import LOOK, SAMPLE, SHOWN
 from codesearch_resources.quota.rules import Rules
 from codesearch_resources.quota.windows import Window
 
@@ -213,7 +213,7 @@ def _cap(
 
 def _suspicion(rules: Rules, books: Books, now: float) -> Iterator[Wait]:
     if books.movement.suspect_since is not None:
-        until = max(books.last_at + 3 * rules.settle, now) + rules.poll
+        until = max(books.last_at + (SHOWN + LOOK) * rules.settle, now) + rules.poll
         why = "the meter moved more than this job accounts for: standing still to see who it was"
         yield Wait(_moment(until), why)
 

@@ -74,6 +74,13 @@ class Kept:
             rows = connection.execute(query.order_by(_r.id))
             return [(row.id, _report(row.report)) for row in rows]
 
+    def raw(self, since: float) -> list[tuple[str, float, object]]:
+        """Readings as they came: meter, time, and what it said, oldest first."""
+        query = sa.select(_r.meter, _r.heard_at, _r.raw).where(_r.heard_at >= since)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(_r.id))
+            return [(row.meter, row.heard_at, row.raw) for row in rows]
+
     def mark(self, meter: str, kind: str, why: str, at: float) -> None:
         """Note what holds of a meter from now on; the first reason of a kind stays."""
         row = {"meter": meter, "kind": kind, "why": why, "at": at}

@@ -13,6 +13,9 @@ from codesearch_resources.quota.windows import Window
 
 SAMPLE = 20  # calls before anything is held against them
 TOLERANCE = 3.0  # times what the job accounts for
+# Settle times after which all that was sent has shown, and those that are then looked on. Two are
+# the longest lag that is reckoned with; the rest is for readings that come once a minute.
+SHOWN, LOOK = 2.4, 1.0
 EVIDENCE = 2  # quanta of movement before anything is said
 ENOUGH = 5  # quanta that calibrate
 FORGET = 10  # quanta; then old evidence counts half
@@ -110,7 +113,7 @@ class Movement:
         """
         for window in windows:
             self._follow(window, now)
-        if still_since is None or now < still_since + 2 * self.rules.settle:
+        if still_since is None or now < still_since + SHOWN * self.rules.settle:
             self._still = None
         else:
             self._watch_others(now)
@@ -174,7 +177,7 @@ class Movement:
             if any(self._is_excess(key, now) for key in self.windows):
                 self.suspect_since = now
             return None
-        if self._still is None or now < self._still.since + self.rules.settle:
+        if self._still is None or now < self._still.since + LOOK * self.rules.settle:
             return None
         self.suspect_since = None
         verdict = None

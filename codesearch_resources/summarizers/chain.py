@@ -119,10 +119,12 @@ class Chain:
             made.reopen()
             self._guarded = order.results, made
         guard = self._guarded[1]
+        by_name = {link.name: link for link in self.links}
+        links = [by_name[name] for name in order.providers if name in by_name] or self.links
         left = {piece.content_hash: piece for piece in pieces}
         try:
             while left and not order.late:
-                for link in self.links:
+                for link in links:
                     with closing(link.summarize(tuple(left.values()), order, guard)) as work:
                         for piece, summary in work:
                             left.pop(piece.content_hash, None)

@@ -66,14 +66,19 @@ _COMMAND = re.compile(
     r"|\b(?:pip3?|npm|brew|apt|apt-get|cargo)\s+install\b|\|\s*(?:ba)?sh\b",
     re.IGNORECASE,
 )
-_READER = re.compile(
-    r"\byou(?:r|rs|rself|'re|'ll|'ve)?\b|\bplease\b|\b(?:ignore|disregard|forget|override)\b[^.]{0,40}"
+# Orders to whoever reads it: none of the text is taken.
+_ORDER = re.compile(
+    r"\byou (?:must|should|need|have to|are (?:now|to|an?)|shall|will)\b|\bplease\b"
+    r"|\b(?:ignore|disregard|forget|override)\b[^.]{0,40}"
     r"\b(?:previous|prior|above|earlier|instructions?|prompts?|rules)\b|\bsystem prompt\b"
     r"|\A(?:ignore|disregard|forget|click|visit|download|install|execute|run)\s"
     r"|\b(?:assistants?|agents?|readers?|users?|models?) (?:must|should) (?:now|always|never)\b"
     r"|\bdo not (?:tell|mention|trust|index|show)\b|\bimportant:|\bnote to\b",
     re.IGNORECASE,
 )
+# The manner of speaking that small models have: what is said is of the code all the same.
+_ALLOWS_YOU = re.compile(r"\b((?:allow|enable|help|let|permit|require)s?) you\b", re.IGNORECASE)
+_YOU = re.compile(r"\byou(?:r|rs|rself|'re|'ll|'ve)?\b", re.IGNORECASE)
 _CHAT = re.compile(
     r"(?i:\bas an? (?:ai|language model|assistant)\b|\bapologi[sz]e\b|\blet me know\b"
     r"|\A(?:sorry|sure|certainly|of course|okay|hello|here (?:is|are))\b)"
@@ -111,7 +116,7 @@ def check(text: str, code: str, *, cut: bool = False) -> str:
     text = _unwrapped(_PREFACE.sub("", text).strip())
     if _MARKUP.search(text):
         raise Unusable("markup")
-    text = " ".join(text.split())
+    text = _ALLOWS_YOU.sub(r"\1 callers", " ".join(text.split()))
     _refuse(text, code)  # all of it: what follows the second sentence tells on what is before
     return _sentences(text, cut)
 
@@ -127,14 +132,21 @@ def _unwrapped(text: str) -> str:
 
 
 def _sentences(text: str, cut: bool) -> str:
-    """The first two whole sentences, one where two are too long. Raises Unusable."""
+    """The first two whole sentences, one where two are too long or the second turns to the reader.
+
+    Raises Unusable.
+    """
     parts = _SENTENCE_END.split(text)
     whole = [part for part in parts if re.search(r"[.!?][\"')\]]*\Z", part)]
     if not whole and cut:
         raise Unusable("cut")
     if not whole:
         whole = [f"{parts[0].rstrip(' ,;:')}."] if re.search(r"\w", parts[0]) else []
-    kept = " ".join(whole[:MOST_SENTENCES])
+    about = next((i for i, sentence in enumerate(whole) if _YOU.search(sentence)), len(whole))
+    if whole and not about:
+        raise Unusable("reader")
+    whole = whole[: min(about, MOST_SENTENCES)]
+    kept = " ".join(whole)
     kept = kept if len(kept) <= LONGEST else "".join(whole[:1])
     if len(kept) > LONGEST:
         raise Unusable("long")
@@ -151,7 +163,7 @@ def _refuse(text: str, code: str) -> None:
         raise Unusable("link")
     if _CHAT.search(text):
         raise Unusable("chat")
-    if _READER.search(text):
+    if _ORDER.search(text):
         raise Unusable("reader")
     if not _is_english(text):
         raise Unusable("language")

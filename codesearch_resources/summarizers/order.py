@@ -37,19 +37,24 @@ class Remainder:
     def lines(self) -> list[str]:
         """A sentence for each reason."""
         held = [f"{count} held back: {why}" for why, count in self.held.most_common()]
-        return [f"{name}: {why}" for name, why in self.closed.items()] + held
+        closed = [
+            why if why.startswith(name) else f"{name}: {why}" for name, why in self.closed.items()
+        ]
+        return closed + held
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """A slice of work: where results are kept, for which repository, until when.
 
-    `deadline` is a time.monotonic(); nothing is begun after it.
+    `deadline` is a time.monotonic(); nothing is begun after it. `providers`: the names of those
+    that may be asked, in order; empty: the whole chain.
     """
 
     results: Results
     repo: str = ""
     local_only: bool = True
+    providers: tuple[str, ...] = ()
     deadline: float = math.inf
     remainder: Remainder = field(default_factory=Remainder)
 

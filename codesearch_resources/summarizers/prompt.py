@@ -71,15 +71,15 @@ def build(
     """
     cap = OUTPUT_CAP + thinking_tokens
     header = piece.header[:LONGEST_HEADER]
-    mark = f"----- {piece.content_hash[:16]} -----"
+    begin, end = (f"----- {word} {piece.content_hash[:16]} -----" for word in ("BEGIN", "END"))
     lead = f"Language: {piece.language or 'unknown'}\n"
     if header.strip():
         lead += f"Enclosing definition: {' '.join(header.split())}\n"
-    frame = TEMPLATE_TOKENS + estimate(SYSTEM + lead + mark + mark + ASK)
+    frame = TEMPLATE_TOKENS + estimate(SYSTEM + lead + begin + end + ASK)
     code, truncated = _fitted(piece.text, int((context_tokens - cap) / WORST_TOKENIZER) - frame)
     return Prompt(
         system=SYSTEM,
-        user=f"{lead}{mark}\n{code}\n{mark}\n{ASK}",
+        user=f"{lead}{begin}\n{code}\n{end}\n{ASK}",
         code=f"{header}\n{code}",
         input_tokens=frame + estimate(code),
         output_cap=cap,

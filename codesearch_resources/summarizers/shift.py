@@ -212,7 +212,7 @@ class Shift:
 
     # The table of errors
 
-    def _met(self, attempt: Attempt, error: CallError, begun: int) -> None:
+    def _met(self, attempt: Attempt, error: CallError, begun: tuple[int, int]) -> None:
         log.info("%s: %s: %s", self._settings.name, error.trouble, error)
         now = datetime.now(UTC)
         found = opening(error, self._times, now, self._patience)
@@ -235,7 +235,7 @@ class Shift:
             self._works_again()
             self._unusable(attempt, error)
 
-    def _slow_down(self, error: CallError, begun: int, now: datetime) -> None:
+    def _slow_down(self, error: CallError, begun: tuple[int, int], now: datetime) -> None:
         alone = self._pace.limit == 1
         if not self._pace.refused(begun):
             return
@@ -247,7 +247,7 @@ class Shift:
         elif alone:
             self._pause(self._backoff(self._refusals))
 
-    def _overloaded(self, error: CallError, begun: int, now: datetime) -> None:
+    def _overloaded(self, error: CallError, begun: tuple[int, int], now: datetime) -> None:
         self._healthy = False
         if self._probing:
             self._open(error, too_often(error, self._times, now, self._patience))

@@ -1,0 +1,212 @@
+"""`codesearch plan` against what the run then does, and consent for runs beyond their limits."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from conftest import Workspace, WorkTree
+from simulator import Simulator
+
+from codesearch.cli import main
+from codesearch_assets.plan import Plan
+from codesearch_assets.runs import index
+from codesearch_resources.results import Results
+from codesearch_resources.results_copy import FOLDER
+
+FILES = {
+    f"{name}.py": f"def {name}(value):\n"
+    + "".join(f"    value = value * {n} + step_{name}_{n}(value)\n" for n in range(6))
+    + "    return value\n"
+    for name in ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot")
+}
+TWICE = {f"copy/{name}": text for name, text in list(FILES.items())[:2]}
+DOCUMENTED = {
+    "wait.py": 'def wait(s):\n    """Wait until the server takes the next request of it."""\n'
+    "    for n in range(s):\n        sleep(n)\n        poll(n)\n        log(n)\n    return s\n"
+}
+
+
+@pytest.fixture
+def server() -> Iterator[Simulator]:
+    with Simulator() as found:
+        found.remote.add("far-model")
+        yield found
+
+
+def chain(server: Simulator, **limits: Any) -> str:
+    lines = "".join(f"  {key}: {value}\n" for key, value in limits.items())
+    return (
+        "defaults: {local_only: false}\n"
+        "summarizers:\n"
+        f"  - {{name: far, kind: ollama, url: {server.url}, model: far-model, "
+        "price: {input: 1, output: 2}}\n"
+        f"limits:\n  dollars_per_day: 50\n{lines}"
+    )
+
+
+def planned(workspace: Workspace) -> dict[str, Any]:
+    done = CliRunner().invoke(main, ["plan", "--json", "--config", str(workspace.file)])
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.output)
+    return found
+
+
+def test_a_plan_is_what_the_run_then_does(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    server: Simulator,
+) -> None:
+    tree = make_tree("api", {**FILES, **TWICE, **DOCUMENTED})
+    workspace = make_workspace(tree, extra=chain(server, max_calls_per_run=0))
+    workspace.index()
+    assert server.calls == []
+    plan = planned(workspace)
+    (far,) = plan["providers"]
+    assert plan["calls"] == far["calls"] == len(FILES)
+    assert plan["needed"] == len(FILES) + len(TWICE)
+    assert plan["repositories"][0]["chunks"] == len(FILES) + len(TWICE) + len(DOCUMENTED)
+    assert plan["beyond"] == ["6 calls to the cloud, limits.max_calls_per_run is 0"]
+    workspace.file.write_text(
+        workspace.file.read_text().replace("max_calls_per_run: 0", "max_calls_per_run: 100")
+    )
+    workspace.index()
+    assert len(server.calls) == plan["calls"]
+    given, taken = server.counted
+    assert far["input_tokens"] == pytest.approx(given, rel=0.5)
+    least, most = far["output_tokens"]
+    assert least <= taken <= most
+    assert planned(workspace)["calls"] == 0
+
+
+def test_a_run_beyond_its_limits_is_asked_about_and_keeps_to_them_without_a_yes(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    server: Simulator,
+) -> None:
+    workspace = make_workspace(make_tree("api", FILES), extra=chain(server, max_calls_per_run=2))
+    asked: list[Plan] = []
+
+    def refuse(plan: Plan) -> bool:
+        asked.append(plan)
+        return False
+
+    settings = workspace.settings
+    outcomes = index(settings, settings.repositories, agrees=refuse)
+    assert not any(outcome.error for outcome in outcomes)
+    assert (asked[0].calls, asked[0].cloud_calls, len(server.calls)) == (6, 6, 2)
+    index(settings, settings.repositories, agrees=lambda _: True)
+    assert len(server.calls) == 6
+
+
+def test_a_run_within_its_limits_is_not_asked_about(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    server: Simulator,
+) -> None:
+    workspace = make_workspace(make_tree("api", FILES), extra=chain(server))
+    settings = workspace.settings
+    index(settings, settings.repositories, agrees=lambda _: pytest.fail("asked"))
+    assert len(server.calls) == 6
+    # What was sent is copied once a day.
+    copies = list((settings.data_dir / FOLDER).glob("results-*.db"))
+    assert len(copies) == 1
+    with closing(Results(settings.data_dir)) as results:
+        assert len(results.ledger.entries()) == 6
+
+
+def test_pause_and_resume_by_the_command_line(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    server: Simulator,
+) -> None:
+    workspace = make_workspace(make_tree("api", FILES), extra=chain(server))
+    run = CliRunner()
+    file = ["--config", str(workspace.file)]
+    workspace.settings.data_dir.mkdir(parents=True)
+    assert run.invoke(main, ["quota", "pause", "far", *file]).exit_code == 0
+    workspace.index()
+    assert server.calls == []
+    told = run.invoke(main, ["quota", "status", *file]).output
+    assert "far (key; far)" in told
+    assert "stopped (paused): paused by hand" in told
+    wrong = run.invoke(main, ["quota", "pause", "near", *file])
+    assert "there are far" in wrong.output
+    assert run.invoke(main, ["quota", "resume", *file]).exit_code == 0
+    workspace.index()
+    assert len(server.calls) == 6
+
+
+def test_the_status_of_a_subscription_says_all_of_a_window(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    server: Simulator,
+    tmp_path: Path,
+) -> None:
+    extra = chain(server).replace("model: far-model,", "model: far-model, meter: plan,")
+    extra = extra.replace("price:", "allow_subscription: true, price:")
+    extra += "meters:\n  - name: plan\n    readings: [{kind: file, path: usage.json}]\n"
+    extra += "    window_credits: {week: 4000}\n"
+    workspace = make_workspace(make_tree("api", FILES), extra=extra)
+    raw = {"limit_window_seconds": 604_800, "used_percent": 12, "reset_after_seconds": 86_400}
+    (workspace.file.parent / "usage.json").write_text(json.dumps({"windows": [raw]}))
+    workspace.index()
+    assert len(server.calls) == 6
+    run = CliRunner()
+    told = run.invoke(main, ["quota", "status", "--config", str(workspace.file)]).output
+    assert "plan (subscription; far)" in told
+    assert "week: 12% used, 0." in told
+    assert "by us, 40% kept for you, resets" in told
+    (plan,) = json.loads(
+        run.invoke(main, ["quota", "status", "--json", "--config", str(workspace.file)]).output
+    )
+    assert plan["windows"][0]["source"] == "file"
+    (workspace.file.parent / "usage.json").write_text("<html>")
+    probed = run.invoke(main, ["quota", "probe", "--config", str(workspace.file)]).output
+    assert "is not JSON" in probed
+
+
+def test_all_denied_is_green_with_a_remainder_and_search_works(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    server: Simulator,
+) -> None:
+    extra = chain(server).replace("model: far-model,", "model: far-model, meter: plan,")
+    extra = extra.replace("price:", "allow_subscription: true, price:")
+    extra += "meters:\n  - name: plan\n    readings: [{kind: file, path: usage.json}]\n"
+    workspace = make_workspace(make_tree("api", FILES), extra=extra)
+    raw = {"limit_window_seconds": 604_800, "used_percent": 72, "reset_after_seconds": 86_400}
+    (workspace.file.parent / "usage.json").write_text(json.dumps({"windows": [raw]}))
+    assert not any(outcome.error for outcome in workspace.index())
+    assert server.calls == []
+    with closing(Results(workspace.settings.data_dir)) as results:
+        (last,) = results.slices().values()
+    assert last.ended == "denied"
+    assert abs((last.next_at - last.served_at).total_seconds() - 86_400) < 60
+    assert "72% of the week window of plan is used, 40% is kept for you" in last.why
+    with workspace.open() as opened:
+        assert opened.search("charlie value")[0].path == "charlie.py"
+
+
+def test_planned_tokens_are_those_of_another_tokenizer() -> None:
+    """By the vocabulary of Llama 2, which the plan does not use, on this project's own code."""
+    import wordllama
+    from tokenizers import Tokenizer
+
+    from codesearch_assets.plan import TYPICAL
+    from codesearch_resources.summarizers.base import Piece
+    from codesearch_resources.summarizers.prompt import build
+
+    (file,) = Path(wordllama.__file__).parent.glob("tokenizers/*.json")
+    tokenizer = Tokenizer.from_file(str(file))
+    estimated = real = 0
+    for source in sorted((Path(__file__).parent.parent / "codesearch_resources").glob("*.py")):
+        for number, text in enumerate(source.read_text().split("\n\n\n")):
+            piece = Piece(f"{source.name}{number}", "python", "function", "f", "", "", text)
+            prompt = build(piece, 8192)
+            estimated += prompt.input_tokens
+            real += len(tokenizer.encode(prompt.system + prompt.user).ids)
+    assert TYPICAL * estimated == pytest.approx(real, rel=0.15)
