@@ -23,7 +23,7 @@ class Recipe:
 
     seed: int = 1
     dimensions: int = 256
-    steps: int = 3_000
+    steps: int = 1_000
     batch: int = 512
     together: int = 128  # of a batch, from one package: neighbours are the hard ones to tell apart
     temperature: float = 0.05
