@@ -131,7 +131,7 @@ def _gradient(
     asked, asked_length = unit(asks @ used)
     shown, shown_length = unit(shows @ used)
     logits = asked @ shown.T / temperature
-    error: Table = (_softmax(logits) + _softmax(logits.T).T) / 2
+    error: Table = ((_softmax(logits) + _softmax(logits.T).T) / 2).astype(np.float32)
     error[np.diag_indices(len(error))] -= 1
     error /= temperature * len(error)
     pulled: Table = error @ shown
