@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,22 @@ def test_codex_limits_in_an_answers_headers_are_heard(office: Desk) -> None:
     guard.observe(ESTIMATE, Usage(input=300, output=50), headers, None)
     clock.now += 3
     assert isinstance(guard.allow(ESTIMATE), Wait)
+
+
+def test_threads_wait_for_the_first_reading(office: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow:
+        source = "slow"
+
+        def read(self, now: float) -> Report:
+            time.sleep(0.2)
+            return weekly(0.1, now)
+
+    monkeypatch.setattr("codesearch_resources.quota.metered.polled", lambda *_: [Slow()])
+    links = [link(allow_subscription=True, price=CHEAP)]
+    guard = guarded(office.results, links, meters=[meter()])
+    with ThreadPoolExecutor(4) as pool:
+        decisions = list(pool.map(lambda _: guard.allow(ESTIMATE), range(4)))
+    assert all(isinstance(decision, Allow) for decision in decisions), decisions
 
 
 # Through chain and server
