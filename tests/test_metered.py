@@ -74,6 +74,19 @@ def test_a_subscription_needs_its_reading_and_its_yes(office: Desk) -> None:
     assert "allow_subscription" in found.why
 
 
+def test_the_yes_of_one_provider_is_not_that_of_another(office: Desk) -> None:
+    office.results.meters.keep("pool", weekly(0.1))
+    links = [
+        link("far", meter="pool", price=CHEAP, allow_subscription=True),
+        link("off", meter="pool", price=CHEAP),
+    ]
+    guard = guarded(office.results, links, meters=[meter("pool")])
+    found = guard.allow(Estimate("off", "m", "pool", "summary", 300, 140))
+    assert isinstance(found, Deny)
+    assert "off may not draw on" in found.why
+    assert isinstance(guard.allow(Estimate("far", "m", "pool", "summary", 300, 140)), Allow)
+
+
 def test_a_key_without_a_meter_is_held_to_the_runs_purse(office: Desk) -> None:
     limits = Limits(max_calls_per_run=3, dollars_per_day=1.0)
     guard = guarded(office.results, [link(price=CHEAP)], limits=limits)
