@@ -17,6 +17,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from codesearch.evaluation import BRANCH
+from codesearch.lanes import DEPTH
 from codesearch.search import Index
 from codesearch_resources.embedders.base import Kind
 from codesearch_resources.embedders.embedded import EmbeddedEmbedder
@@ -99,7 +101,8 @@ class Wide(EmbeddedEmbedder):
 
     def embed(self, texts: Sequence[str], kind: Kind) -> NDArray[np.float32]:
         wide: NDArray[np.float32] = self._narrow.embed(texts, kind) @ self.rotation
-        return wide / np.linalg.norm(wide, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = wide / np.linalg.norm(wide, axis=1, keepdims=True)
+        return unit
 
 
 def widen(dimensions: int) -> None:
@@ -149,6 +152,11 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
+def nearest(matrix: NDArray[np.float32], vector: NDArray[np.float32]) -> NDArray[np.intp]:
+    """The rows whose product with a vector is largest, in no order."""
+    return np.argpartition(matrix @ vector, -DEPTH)[-DEPTH:]
+
+
 def measure(index: Index, rounds: int) -> dict[str, list[float]]:
     """Milliseconds by what was done; interleaved, so that all meet the same machine."""
     table = index.store.read(index.store.code_vectors, ["vector"])
@@ -163,7 +171,7 @@ def measure(index: Index, rounds: int) -> dict[str, list[float]]:
         index.ask(question)
     for _ in range(rounds):
         for question in QUESTIONS:
-            found["whole question"].append(timed(lambda q=question: index.ask(q)))
+            found["whole question"].append(timed(partial(index.ask, question)))
             with Recorded(index.store, []) as recorded:
                 index.ask(question)
             found["its LanceDB calls, bare"].append(timed(recorded.again))
@@ -171,7 +179,7 @@ def measure(index: Index, rounds: int) -> dict[str, list[float]]:
             four = Recorded(index.store, _first_of_each(ranked))
             found["the four ranked, bare"].append(timed(four.again))
             vector = embedder.embed([question], "query")[0]
-            scan = timed(lambda v=vector: np.argpartition(matrix @ v, -200)[-200:])
+            scan = timed(partial(nearest, matrix, vector))
             found["exact scan of code vectors, numpy"].append(scan)
     return found
 

@@ -37,7 +37,7 @@ from evidence import (
 
 from codesearch.evaluation import BenchRepository, find_clones, index_bench, read_bench
 from codesearch.metrics import Place, score
-from codesearch.ranking import LANES, WEIGHTS
+from codesearch.ranking import LANES, WEIGHTS, LaneName
 from codesearch.search import Index
 from codesearch_resources.discovery import slug
 from codesearch_resources.settings import load
@@ -68,7 +68,7 @@ def variants(questions: Sequence[Question]) -> dict[str, Floats]:
     for lane in LANES:
         found[f"without lane: {lane}"] = scores(reranked(questions, without(lane)), WEIGHTS)
         found[f"only lane: {lane}, no rules"] = np.array([by_lane(one, lane) for one in questions])
-    both = ("bm25", "vectors")
+    both: tuple[LaneName, ...] = ("bm25", "vectors")
     found["BM25 and code vectors, reciprocal ranks, no rules"] = np.array(
         [by_ranks(one, both) for one in questions]
     )

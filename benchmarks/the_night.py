@@ -166,6 +166,18 @@ def matrix(off: frozenset[Part] = frozenset(), *, person: bool = False) -> Itera
                 yield Cell(factor, visible, lag, person, off)
 
 
+def nights(cells: Iterable[Cell]) -> list[Outcome]:
+    """How they ended; what costs what is expected looks the same wherever it shows."""
+    ended: dict[Cell, Outcome] = {}
+    found = []
+    for cell in cells:
+        same = dataclasses.replace(cell, visible=cell.visible or cell.factor == 1)
+        if same not in ended:
+            ended[same] = night(same)
+        found.append(dataclasses.replace(ended[same], cell=cell))
+    return found
+
+
 def table(outcomes: Sequence[Outcome]) -> list[str]:
     """A row a cause, a column a lag: the share of the week that is used, after how many calls."""
     lags = " | ".join(f"lag {lag} min" for lag in LAGS)
@@ -197,8 +209,8 @@ def parts_table(by_part: dict[str, Sequence[Outcome]]) -> list[str]:
 
 def document() -> list[str]:
     """The tables as they stand in the documentation."""
-    whole = [night(cell) for cell in matrix()]
-    working = [night(cell) for cell in matrix(person=True)]
+    whole = nights(matrix())
+    working = nights(matrix(person=True))
     lines = [
         "Share of the week that is used when the subscription is left, and the calls sent:",
         "",
@@ -208,10 +220,10 @@ def document() -> list[str]:
     lines += table(working)
     by_part: dict[str, Sequence[Outcome]] = {"nothing": whole}
     for part in PARTS:
-        by_part[part.replace("_", " ")] = [night(cell) for cell in matrix(frozenset({part}))]
+        by_part[part.replace("_", " ")] = nights(matrix(frozenset({part})))
     reserve_only = frozenset(PARTS) - {"reserve"}
-    by_part["all but the reserve"] = [night(cell) for cell in matrix(reserve_only)]
-    by_part["everything"] = [night(cell) for cell in matrix(frozenset(PARTS))]
+    by_part["all but the reserve"] = nights(matrix(reserve_only))
+    by_part["everything"] = nights(matrix(frozenset(PARTS)))
     lines += ["", "With one part switched off, the worst of the three lags:", ""]
     return lines + parts_table(by_part)
 

@@ -192,13 +192,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sources", type=Path, required=True, help="a folder of source files")
     parser.add_argument("--rows", type=int, default=70_000)
+    parser.add_argument("--questions", type=int, default=QUESTIONS)
     parser.add_argument("--widths", type=int, nargs="+", default=[256, 1024])
     given = parser.parse_args()
     texts = enough(given.sources, given.rows)
     for width in given.widths:
         vectors = vectors_of(texts, width)
         with tempfile.TemporaryDirectory(prefix="vectors-") as folder:
-            measure(vectors[: given.rows], vectors[given.rows :], Path(folder))
+            questions = vectors[given.rows :][: given.questions]
+            measure(vectors[: given.rows], questions, Path(folder))
 
 
 if __name__ == "__main__":

@@ -94,12 +94,13 @@ class Plan:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Call:
     """One call that the plan counts."""
 
     repo: str
     local_only: bool
+    providers: tuple[str, ...]  # who may write it; empty: the whole chain
     marked: bool
     input_tokens: dict[str, int]  # by provider
 
@@ -160,7 +161,7 @@ def _calls(
                 marked = bool({"test", "docs"} & set(chunk.marks))
                 found.marked += marked
                 tokens = _tokens(pieces[chunk.chunk_id], chain)
-                yield Call(entry.name, entry.local_only, marked, tokens)
+                yield Call(entry.name, entry.local_only, entry.summarizers, marked, tokens)
 
 
 def _tokens(piece: Piece, chain: Chain) -> dict[str, int]:
@@ -209,9 +210,13 @@ def _share(
     if found.cloud is None:
         found.why = "its server does not answer now"
         return found, list(calls)
-    mine = [call for call in calls if not (found.cloud and call.local_only)]
-    if len(mine) < len(calls):
-        found.why = f"{len(calls) - len(mine):,} calls are of repositories that are local_only"
+    theirs = [call for call in calls if call.providers and link.name not in call.providers]
+    elsewhere = set(map(id, theirs))
+    kept = [call for call in calls if id(call) not in elsewhere and found.cloud and call.local_only]
+    passed = elsewhere | set(map(id, kept))
+    mine = [call for call in calls if id(call) not in passed]
+    if kept:
+        found.why = f"{len(kept):,} calls are of repositories that are local_only"
     room = len(mine)
     desk = guard.desk(told.limit)
     if found.cloud and mine:
@@ -221,8 +226,7 @@ def _share(
         found.why = why or found.why
     taken, rest = mine[:room], mine[room:]
     _fill(found, link, taken, desk, results, now)
-    passed = [call for call in calls if found.cloud and call.local_only]
-    return found, passed + rest
+    return found, [*theirs, *kept, *rest]
 
 
 def _is_cloud(link: Link) -> bool | None:

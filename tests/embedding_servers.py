@@ -21,6 +21,7 @@ from codesearch_resources.settings_embedders import (
 )
 
 WIDTH = 16
+OWN = EmbeddedEmbedder()  # its table is read once
 Vectors = Callable[[Sequence[str]], Sequence[Sequence[float]]]
 # A change of the answer of one call: gets the texts and the vectors that would be given.
 Spoil = Callable[[Sequence[str], list[Any]], Any]
@@ -29,7 +30,7 @@ Spoil = Callable[[Sequence[str], list[Any]], Any]
 def turned(texts: Sequence[str]) -> list[list[float]]:
     """The embedded embedder's vectors in a space of their own: turned, so that no cosine between
     the two spaces means anything."""
-    own = EmbeddedEmbedder().embed(list(texts), "document")
+    own = OWN.embed(list(texts), "document")
     signs = np.where(np.arange(own.shape[1]) % 3 == 0, -1.0, 1.0)
     return (np.roll(own, 101, axis=1) * signs).tolist()
 

@@ -173,7 +173,7 @@ MUTATIONS = (
     _of("every part is the run's purse", "metered", "if self._calls + len(self._pending) >= most:", "if False:",
         f"{METERED}::test_a_key_without_a_meter_is_held_to_the_runs_purse"),
     _of("any entry may draw on a subscription", "metered", "if desk.rules.shared and not self._allowed[estimate.provider]:",
-        "if False:", f"{METERED}::test_a_subscription_needs_its_reading_and_its_yes"),
+        "if False:", f"{METERED}::test_the_yes_of_one_provider_is_not_that_of_another"),
     _of("other processes do not count", "desk", "rows = [row for row in rows if row.owner != self._owner or first]",
         "rows = []", f"{METERED}::test_what_other_processes_send_counts"),
     _of("H-9 a pause is forgotten", "desk", "for kind in (PAUSED, *SOUND):", "for kind in SOUND:",

@@ -85,8 +85,8 @@ def _free_port() -> int:
 
 
 @contextmanager
-def served(log: Path) -> Iterator[str]:
-    """The address of a running server; its output goes to `log`."""
+def served(log: Path, *more: str) -> Iterator[str]:
+    """The address of a running server; its output goes to `log`, `more` are its options."""
     folder = cache()
     with FileLock(folder / "lock"):
         python, model = _server(folder), _model(folder)
@@ -97,7 +97,9 @@ def served(log: Path) -> Iterator[str]:
     command += ["--n_threads", "1", "--n_threads_batch", "1"]
     command += ["--n_ctx", str(CONTEXT), "--host", "127.0.0.1"]
     with log.open("wb") as output:
-        process = subprocess.Popen([*command, "--port", str(port)], stdout=output, stderr=output)
+        process = subprocess.Popen(
+            [*command, *more, "--port", str(port)], stdout=output, stderr=output
+        )
         try:
             _wait(process, port, log)
             yield f"http://127.0.0.1:{port}/v1"

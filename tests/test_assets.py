@@ -1,6 +1,6 @@
 """The assets one by one, as Dagster runs them: what they write, what they say, how they fail."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
 import dagster as dg
 import pytest
@@ -12,6 +12,7 @@ from codesearch_assets.partitions import COMMIT_TAG
 from codesearch_resources.dagster import configured
 from codesearch_resources.results import Results
 from codesearch_resources.summarizers.base import Piece, Summary, summary_key
+from codesearch_resources.summarizers.order import Order
 
 ADD = "def add(left, right):\n    return left + right\n"
 SUB = "def subtract(left, right):\n    return left - right\n"
@@ -26,10 +27,18 @@ class Mine:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def summarize(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Summary]]:
+    def summarize(
+        self, pieces: Sequence[Piece], order: Order
+    ) -> Generator[tuple[Piece, Summary], None, None]:
         for piece in pieces:
             self.asked.append(piece.symbol)
-            yield piece, Summary(f"Mine on {piece.symbol}.", "model", "mine", "mine-1", "p1")
+            text = f"Mine on {piece.symbol}."
+            summary = Summary(text, "model", "mine", "mine-1", "p1")
+            order.results.keep({summary_key(piece.content_hash): summary})
+            yield piece, summary
+
+    def given_up(self, results: Results, keys: Sequence[str]) -> set[str]:
+        return set()
 
 
 @pytest.fixture

@@ -251,7 +251,7 @@ def test_search_says_why_an_expected_file_is_not_higher(sample: Workspace) -> No
 def test_search_explains_a_hit_when_asked(sample: Workspace) -> None:
     printed = at(sample, "search", "header", "--explain").output
     assert re.search(r"lanes: .*bm25 #1", printed)
-    assert re.search(r"score [\d.]+: .*text \+2\.00", printed)
+    assert re.search(r"score [\d.]+: .*best chunk \+3\.00", printed)
     hit = json.loads(at(sample, "search", "header", "--explain", "--json").output)["hits"][0]
     assert sum(hit["rules"].values()) == pytest.approx(hit["score"], abs=0.001)
 

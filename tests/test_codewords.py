@@ -8,7 +8,7 @@ from subprocess import run
 import numpy as np
 import pytest
 from embedding_servers import around
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codesearch_resources.embedders.base import Document, EmbeddingError
@@ -21,9 +21,12 @@ from codesearch_resources.text import words
 MOST_BYTES = 10_000_000
 
 
-@pytest.fixture(scope="module")
+OWN = CodewordsEmbedder()
+
+
+@pytest.fixture
 def embedder() -> CodewordsEmbedder:
-    return CodewordsEmbedder()
+    return OWN
 
 
 def test_it_is_chosen_by_its_name(tmp_path: Path) -> None:
@@ -40,10 +43,11 @@ def test_it_fits_into_the_package(embedder: CodewordsEmbedder) -> None:
     assert all(words(word) == [word] for word in known), "words as the splitter makes them"
 
 
+@settings(deadline=None)  # the first one widens the table
 @given(st.lists(st.text(min_size=1).filter(words), min_size=1, max_size=4))
 def test_every_text_with_a_word_has_a_unit_vector(texts: list[str]) -> None:
     for kind in ("document", "query"):
-        vectors = CodewordsEmbedder().embed(texts, kind)  # type: ignore[arg-type]
+        vectors = OWN.embed(texts, kind)  # type: ignore[arg-type]
         assert vectors.shape == (len(texts), 256)
         assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-3)
 

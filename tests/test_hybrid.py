@@ -116,7 +116,7 @@ def test_an_index_made_anew_costs_no_vector(
     import shutil
 
     settings = load(profile(make_tree("api", {"client.py": CODE}), tmp_path, server))
-    index(settings, settings.repositories)
+    assert [o.error for o in index(settings, settings.repositories) if o.error] == []
     shutil.rmtree(settings.data_dir / "lancedb")
     server.calls.clear()
     assert [o.error for o in index(settings, settings.repositories) if o.error] == []

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,19 @@ def test_a_subscription_needs_its_reading_and_its_yes(office: Desk) -> None:
     found = guarded(results, [link()], meters=[meter()]).allow(ESTIMATE)
     assert isinstance(found, Deny)
     assert "allow_subscription" in found.why
+
+
+def test_the_yes_of_one_provider_is_not_that_of_another(office: Desk) -> None:
+    office.results.meters.keep("pool", weekly(0.1))
+    links = [
+        link("far", meter="pool", price=CHEAP, allow_subscription=True),
+        link("off", meter="pool", price=CHEAP),
+    ]
+    guard = guarded(office.results, links, meters=[meter("pool")])
+    found = guard.allow(Estimate("off", "m", "pool", "summary", 300, 140))
+    assert isinstance(found, Deny)
+    assert "off may not draw on" in found.why
+    assert isinstance(guard.allow(Estimate("far", "m", "pool", "summary", 300, 140)), Allow)
 
 
 def test_a_key_without_a_meter_is_held_to_the_runs_purse(office: Desk) -> None:
@@ -223,6 +237,22 @@ def test_codex_limits_in_an_answers_headers_are_heard(office: Desk) -> None:
     guard.observe(ESTIMATE, Usage(input=300, output=50), headers, None)
     clock.now += 3
     assert isinstance(guard.allow(ESTIMATE), Wait)
+
+
+def test_threads_wait_for_the_first_reading(office: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow:
+        source = "slow"
+
+        def read(self, now: float) -> Report:
+            time.sleep(0.2)
+            return weekly(0.1, now)
+
+    monkeypatch.setattr("codesearch_resources.quota.metered.polled", lambda *_: [Slow()])
+    links = [link(allow_subscription=True, price=CHEAP)]
+    guard = guarded(office.results, links, meters=[meter()])
+    with ThreadPoolExecutor(4) as pool:
+        decisions = list(pool.map(lambda _: guard.allow(ESTIMATE), range(4)))
+    assert all(isinstance(decision, Allow) for decision in decisions), decisions
 
 
 # Through chain and server

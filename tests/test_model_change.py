@@ -83,7 +83,7 @@ class Readers:
             except BaseException as error:
                 self.failed.append(error)
                 return
-            self._stop.wait(0.05)
+            self._stop.wait(0.2)
 
 
 def name_embedder(workspace: Workspace, server: EmbeddingServer | None) -> None:

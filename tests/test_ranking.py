@@ -1,8 +1,12 @@
 """Ranking: each rule does what it says, and a score is the sum of its rules."""
 
+import math
 from dataclasses import replace
+from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from codesearch.query import parse
 from codesearch.ranking import (
@@ -306,3 +310,49 @@ def test_a_group_without_a_common_name_points_only_where_one_is_clear() -> None:
     inside = ["read_rows", "write_rows"]
     assert meant(parse("write the rows"), "", inside) == "write_rows"
     assert meant(parse("rows"), "", inside) == ""
+
+
+WORDS = "parse header Router.resolve parse_http rust tests v1 windows event loop é 行 api a".split()
+QUESTIONS = st.one_of(
+    st.text(min_size=1, max_size=40), st.lists(st.sampled_from(WORDS)).map(" ".join)
+)
+PATHS = st.sampled_from(
+    ["src/parse.c", "src/parse.h", "src/win/loop.c", "src/unix/loop.c", "tests/test_a.py",
+     "lib/v1/header.py", "lib/header.py", "eventloop.rs", "_private/x.py", ".env", "a/b/c/", "é.py"]
+)  # fmt: skip
+SCORES = st.floats(0, 1, allow_nan=False)
+PIECES = st.lists(
+    st.tuples(PATHS, st.sampled_from(["api", "web"]), SCORES, SCORES, SCORES), max_size=12
+)
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(5_000, marks=pytest.mark.soak)])
+def test_any_question_over_any_candidates_is_ordered_alike_however_they_come(count: int) -> None:
+    @settings(max_examples=count, deadline=None)
+    @given(query=QUESTIONS, pieces=PIECES, seed=st.randoms(use_true_random=False))
+    def check(query: str, pieces: list[tuple[str, str, float, float, float]], seed: Random) -> None:
+        chunks = [
+            chunk(path, at * 10, repo=repo, names=("parse_http", "router.resolve")[: at % 3])
+            for at, (path, repo, *_) in enumerate(pieces)
+        ]
+        names: tuple[LaneName, ...] = ("bm25", "vectors", "summary_vectors")
+        lanes: dict[LaneName, dict[str, float]] = {
+            lane: {c.chunk_id: piece[2 + at] for c, piece in zip(chunks, pieces, strict=True)}
+            for at, lane in enumerate(names)
+        }
+        files = ranked(query, *chunks, lanes=lanes, central={("api", "lib/header.py"): 1.0})
+        scores = [file.score for file in files]
+        assert all(map(math.isfinite, scores))
+        assert scores == sorted(scores, reverse=True)
+        assert sorted(c.chunk_id for file in files for c, _ in file.chunks) == sorted(
+            {c.chunk_id for c in chunks}
+        )
+        assert all(file.rules.keys() <= WEIGHTS.keys() for file in files)
+        seed.shuffle(chunks)
+        again = ranked(query, *chunks, lanes=lanes, central={("api", "lib/header.py"): 1.0})
+        assert [(f.repo, f.path, f.chunks) for f in again] == [
+            (f.repo, f.path, f.chunks) for f in files
+        ]
+        assert [f.score for f in again] == pytest.approx(scores)
+
+    check()

@@ -436,6 +436,22 @@ def test_a_slice_that_ended_by_time_is_followed_at_once_others_after_a_pause(
     assert ("summarise", "api") in world.asked("nightly")
 
 
+def test_a_slice_that_waits_for_a_window_is_followed_by_the_first_tick_after_it_opens(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(resources={"summarizer": FakeModel(most=0)})
+    world.strike("lib", "web")
+    world.clock.time = datetime.now(UTC)
+    opens = world.clock.time + timedelta(days=2)
+    with closing(Results(world.settings.data_dir)) as results:
+        results.begin_slice("api")
+        results.end_slice("api", "denied", opens, "the weekly window is used up")
+    world.clock.time = opens - timedelta(seconds=1)
+    assert ("summarise", "api") not in world.asked("nightly")
+    world.clock.time = opens
+    assert ("summarise", "api") in world.asked("nightly")
+
+
 def test_a_repository_that_is_to_be_refreshed_waits_with_its_summaries(
     make_world: Callable[..., World],
 ) -> None:

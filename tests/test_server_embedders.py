@@ -397,7 +397,7 @@ def test_a_server_that_is_not_there_is_told_soon_and_what_was_had_is_kept(tmp_pa
         results = Results(tmp_path / "data")
         kept = results.vectors.counts()[embedder.set_name]
         results.close()
-        assert kept == sum(batch_sizes[:2])
+        assert kept == len(server.served_texts) >= min(batch_sizes)
         server.always(None)
         embedder_for(server, tmp_path, workers=1).embed(WORDS, "document")
         assert sorted(server.served_texts) == sorted(WORDS)
@@ -468,7 +468,7 @@ def test_a_silent_server_costs_a_question_less_than_a_second(trouble: str, tmp_p
 
 def test_a_late_answer_is_there_the_next_time(tmp_path: Path) -> None:
     """Ollama loads a model for some seconds; the question goes on behind the search."""
-    with EmbeddingServer(latency=1.2) as server:
+    with EmbeddingServer(latency=0.9) as server:
         embedder = embedder_for(server, tmp_path)
         with pytest.raises(EmbeddingError, match=r"did not answer within 0\.6 s"):
             embedder.embed(["where is it?"], "query")

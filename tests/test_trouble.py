@@ -25,7 +25,7 @@ from codesearch.cli import main
 from codesearch_assets import chunks as chunks_module
 from codesearch_assets import night
 from codesearch_assets.runs import Outcome, Runner, index, instance_of
-from codesearch_resources import results as results_module
+from codesearch_resources import results_tables
 from codesearch_resources import upkeep as upkeep_module
 from codesearch_resources.data_dir import FORMAT_FILE, RESULTS_FILE, DataDirError
 from codesearch_resources.results import Results
@@ -302,7 +302,7 @@ def _locked(workspace: Workspace) -> Iterator[None]:
 def test_a_locked_results_db_is_told_and_the_next_run_goes_on(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results_module, "LOCK_WAIT", 0.2)
+    monkeypatch.setattr(results_tables, "LOCK_WAIT", 0.2)
     expected = contents(store_of(workspace))
     _lose_folder(workspace.settings.data_dir / LANCE_FOLDER / "summaries.lance")
     with _locked(workspace):

@@ -55,6 +55,8 @@ def test_it_holds_the_three_packages_and_the_files_they_need(wheel: Path) -> Non
     names = set(zipfile.ZipFile(wheel).namelist())
     shipped = {"workspace.yaml", "dagster.yaml", "codesearch.example.yaml"}
     assert {f"codesearch_resources/shipped/{name}" for name in shipped} <= names
+    table = ("words.txt", "rows.npy", "scales.npy")
+    assert {f"codesearch_resources/embedders/codewords/{name}" for name in table} <= names
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {"codesearch", "codesearch_assets", "codesearch_resources"}
     assert any(name.endswith("licenses/LICENSE") for name in names)

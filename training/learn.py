@@ -23,7 +23,7 @@ class Recipe:
 
     seed: int = 1
     dimensions: int = 256
-    steps: int = 3_000
+    steps: int = 1_000
     batch: int = 512
     together: int = 128  # of a batch, from one package: neighbours are the hard ones to tell apart
     temperature: float = 0.05
@@ -131,11 +131,13 @@ def _gradient(
     asked, asked_length = unit(asks @ used)
     shown, shown_length = unit(shows @ used)
     logits = asked @ shown.T / temperature
-    error = (_softmax(logits) + _softmax(logits.T).T) / 2
+    error: Table = ((_softmax(logits) + _softmax(logits.T).T) / 2).astype(np.float32)
     error[np.diag_indices(len(error))] -= 1
     error /= temperature * len(error)
-    to_asked = _through_unit(error @ shown, asked, asked_length)
-    to_shown = _through_unit(error.T @ asked, shown, shown_length)
+    pulled: Table = error @ shown
+    pushed: Table = error.T @ asked
+    to_asked = _through_unit(pulled, asked, asked_length)
+    to_shown = _through_unit(pushed, shown, shown_length)
     return rows, asks.T @ to_asked + shows.T @ to_shown
 
 
@@ -147,9 +149,11 @@ def unit(vectors: Table) -> tuple[Table, Table]:
 
 def _through_unit(gradient: Table, directions: Table, lengths: Table) -> Table:
     along = (gradient * directions).sum(axis=1, keepdims=True)
-    return (gradient - along * directions) / lengths
+    through: Table = (gradient - along * directions) / lengths
+    return through
 
 
 def _softmax(logits: Table) -> Table:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    powers: Table = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: Table = powers / powers.sum(axis=1, keepdims=True)
+    return shares

@@ -255,7 +255,8 @@ def _version(registry: str, name: str, archive: Path) -> str:
     )  # fmt: skip
     upstream = archive.name.partition("_")[2].partition(".orig")[0]
     versions = re.findall(r"(?m)^Version: (\S+)", done.stdout)
-    return next(v for v in versions if v.rpartition(":")[2].startswith(f"{upstream}-"))
+    found: str = next(v for v in versions if v.rpartition(":")[2].startswith(f"{upstream}-"))
+    return found
 
 
 def _safe(name: str) -> str:

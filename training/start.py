@@ -68,7 +68,7 @@ def first_table(pairs: Sequence[Pair], rows: int, dimensions: int, seed: int) ->
     found = directions * np.sqrt(strengths)
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
     unknown = rng.normal(size=found.shape) / np.sqrt(dimensions)
-    table = np.where(lengths > 1e-6, found / np.maximum(lengths, 1e-6), 0.3 * unknown)
+    table: Table = np.where(lengths > 1e-6, found / np.maximum(lengths, 1e-6), 0.3 * unknown)
     return table.astype(np.float32)
 
 

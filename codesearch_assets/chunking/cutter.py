@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 SMALL = 30  # units below this are grouped with their neighbours,
 GROUP = 60  # up to this
-WHOLE_CLASS = 80  # on the open benchmark 80 gave .880, 150 gave .876; groups of 120 gave .871
+WHOLE_CLASS = 80  # these and others on the open benchmark: benchmarks/README.md
 WHOLE_FUNCTION = 200
 WHOLE_SECTION = 80
 PART = 120  # statements inside an over-long definition stay whole up to this

@@ -45,7 +45,7 @@ class Desk:
         self._kept, self._owner = kept, owner
         self._readers, self._headers = readers, headers
         self._reading = threading.Lock()
-        self._read_at = 0.0
+        self._read_at: float | None = None
         self._looked_at: float | None = None
         self._news = False
         self._last_attempt = self._last_reading = 0
@@ -60,17 +60,21 @@ class Desk:
 
     def poll(self, now: float, *, force: bool = False) -> None:
         """Read the meter when it is due, outside of any decision: a reader may take seconds."""
-        if not self._readers or (now - self._read_at < self.rules.poll and not force):
+        if not self._readers or not (force or self._is_due(now)):
             return
-        if not self._reading.acquire(blocking=force or self._read_at == 0.0):
+        # Who comes before the first reading is there waits for it: without it nothing is allowed.
+        if not self._reading.acquire(blocking=force or self._read_at is None):
             return
         try:
-            if now - self._read_at >= self.rules.poll or force:
-                self._read_at = now
+            if force or self._is_due(now):
                 for reader in self._readers:
                     self._read(reader, now)
+                self._read_at = now
         finally:
             self._reading.release()
+
+    def _is_due(self, now: float) -> bool:
+        return self._read_at is None or now - self._read_at >= self.rules.poll
 
     def _read(self, reader: Reader, now: float) -> None:
         try:

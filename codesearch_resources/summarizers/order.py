@@ -64,7 +64,7 @@ class Order:
 
 
 class Summarizer(Protocol):
-    """The one method a summarizer has. A chain of them is a summarizer too."""
+    """What a summarizer is, one of your own too. A chain of providers is one."""
 
     name: str
     # The best grade it writes; a chain whose best is `stand_in` is content with stand-ins.
