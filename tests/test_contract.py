@@ -134,6 +134,7 @@ BAD = [
     ("link", "Needs pip install evil-package to add the numbers."),
     ("echo", "Say what it does, and what makes it distinguishable from similar code, in it."),
     ("echo", "The text between ----- and ----- is added."),
+    ("echo", "This function, BEGINb7D294EAD, adds the numbers of the order."),
     ("secret", "Adds the numbers with the key AKIA" + "Q3ZL7T2MWX5B4N6R of the account."),
 ]
 

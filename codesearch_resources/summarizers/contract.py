@@ -193,7 +193,7 @@ def _is_english(text: str) -> bool:
 
 def _is_echo(text: str, code: str) -> bool:
     """Whether it repeats the instruction, the marks, or a stretch of code that is not prose."""
-    if re.search(r"-----|[0-9a-f]{16}", text):
+    if re.search(r"-----|[0-9a-f]{16}|\b(?:BEGIN|END)[ _]?[0-9A-Fa-f]{6,}", text):
         return True
     words = _words(text)
     if _shares(words, _words(SYSTEM), ECHO_WORDS):
