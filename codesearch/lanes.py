@@ -223,8 +223,9 @@ def _normalised(scores: Mapping[str, float]) -> dict[str, float]:
     return {chunk: max(score, 0.0) / best for chunk, score in scores.items()} if best > 0 else {}
 
 
-def chunk_at(store: Store, place: str, repo: str = "") -> str:
-    """The id of the chunk at PATH:LINE; the last folders of a path are enough.
+def chunk_at(store: Store, place: str, repo: str = "", prefer: Sequence[str] = ()) -> str:
+    """The id of the chunk at PATH:LINE; the last folders of a path are enough. Where several
+    repositories have it, one of `prefer` is meant.
 
     Raises BadQuery when none is there, or when several repositories or files have such a path.
     """
@@ -239,6 +240,8 @@ def chunk_at(store: Store, place: str, repo: str = "") -> str:
     exact = [row for row in rows if row["path"] == path] or rows
     if not exact:
         raise BadQuery(f"no chunk of an indexed file is at {place}")
+    if len({row["repo"] for row in exact}) > 1:
+        exact = [row for row in exact if row["repo"] in prefer] or exact
     files = sorted({f"{row['repo']} {row['path']}" for row in exact})
     if len(files) > 1:
         raise BadQuery(f"{place} may be in: {', '.join(files[:MOST_FILES])}; name one with --repo")

@@ -120,7 +120,7 @@ class Index:
         """
         started = time.perf_counter()
         asked = self._asked(options)
-        chunk_id = chunk_at(self.store, readable(place), of)
+        chunk_id = chunk_at(self.store, readable(place), of, options.get("repos") or ())
 
         def find() -> Found:
             return self._serving.lanes.near(chunk_id, asked.filters.where)

@@ -144,6 +144,8 @@ def fail_dead_runs(instance: dg.DagsterInstance, settings: Settings) -> list[str
     silent = datetime.now(UTC).timestamp() - SILENCE
     dead = []
     for run in instance.get_runs(started):
+        if not _is_ours(run):
+            continue
         last = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
         if (last and last[0].timestamp > silent) or is_locked(
             settings.data_dir, run_lock(run.run_id)
@@ -158,15 +160,16 @@ def fail_dead_runs(instance: dg.DagsterInstance, settings: Settings) -> list[str
 
 def failed_lately(instance: dg.DagsterInstance, job: str, repo: str) -> bool:
     """Whether a run of `job` for a repository failed within RETRY_PAUSE, and would again: one that
-    was killed, or never started, says nothing about the next."""
+    was killed once, or never started, says nothing about the next."""
     failed = dg.RunsFilter(
         job_name=job,
         tags={PARTITION_TAG: repo},
         statuses=[dg.DagsterRunStatus.FAILURE],
         created_after=now() - RETRY_PAUSE,
     )
-    records = instance.get_run_records(failed)
-    return any(r.start_time and KILLED_TAG not in r.dagster_run.tags for r in records)
+    records = [record for record in instance.get_run_records(failed) if record.start_time]
+    killed = [record for record in records if KILLED_TAG in record.dagster_run.tags]
+    return len(killed) > 1 or len(killed) < len(records)
 
 
 def waiting_runs(instance: dg.DagsterInstance, job: str, repo: str = "") -> bool:
@@ -183,6 +186,11 @@ def waiting_runs(instance: dg.DagsterInstance, job: str, repo: str = "") -> bool
 
 def _tags(repo: str) -> dict[str, str]:
     return {PARTITION_TAG: repo} if repo else {}
+
+
+def _is_ours(run: dg.DagsterRun) -> bool:
+    """Whether a run is of this project, and so holds a lock; an instance may have others."""
+    return run.job_name == "remove_repositories" or any(_does(run, job) for job in ASSETS)
 
 
 def _does(run: dg.DagsterRun, job: str) -> bool:

@@ -37,7 +37,9 @@ class Breaker:
         """Whether nothing may be sent; else one call may, to see whether it is over."""
         if self.until is not None:
             return now < self.until
-        return self.settings == settings and abs(self.clock - clock_offset()) <= CLOCK_STEP
+        # Only what a wrong clock may have caused is tried again when the clock was set.
+        clock_was_set = abs(self.clock - clock_offset()) > CLOCK_STEP
+        return self.settings == settings and not (self.trouble == "auth" and clock_was_set)
 
 
 class Breakers:

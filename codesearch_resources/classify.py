@@ -23,6 +23,7 @@ Kind = Literal["ollama", "openai_chat", "openai_responses"]
 # From this far off on, a clock breaks signatures and every reckoning of resets.
 SKEW_SECONDS = 30
 LONGEST_MESSAGE = 240
+LONGEST_WAIT = 400 * 86_400.0  # seconds; a server may say anything
 
 _MONEY = frozenset(
     """insufficient_quota credit_balance_exhausted organization_spend_limit_exceeded
@@ -202,9 +203,9 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
         except ValueError:
             continue
         if math.isfinite(seconds) and seconds >= 0:
-            return seconds
+            return min(seconds, LONGEST_WAIT)
     date = http_date(headers.get("retry-after"))
-    return max((date - now).total_seconds(), 0.0) if date else None
+    return min(max((date - now).total_seconds(), 0.0), LONGEST_WAIT) if date else None
 
 
 def clean(text: str) -> str:

@@ -35,6 +35,7 @@ POOL_SECONDS = 30.0
 # A name is looked up again after this long, and whenever none of its addresses answered.
 LOOKUP_SECONDS = 60.0
 MOST_BYTES = 4_000_000
+SHORTEST_KEY = 6  # characters; anything shorter stands in every text
 
 # (host, address, local_only): raises CallError("policy") where the text must not go there.
 Permit = Callable[[str, str, bool], None]
@@ -113,8 +114,8 @@ class Http:
                 return self._found[0]
         try:
             found = tuple(self._lookup(self.host, self.port))
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
+        except (OSError, UnicodeError) as error:  # the latter: a name that is none, `a..b`
+            reason = getattr(error, "strerror", None) or type(error).__name__
             raise CallError(
                 "overload", f"{self.shown}: the host name leads nowhere ({reason})"
             ) from None
@@ -213,6 +214,11 @@ class Http:
             why = "closed" if self._closed else "the connection ended before the answer did"
             raise self._trouble("ambiguous", why) from None
         headers = {name.lower(): value for name, value in response.headers.items()}
+        # Some servers quote the key that they refuse.
+        key = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if len(key) >= SHORTEST_KEY:
+            body = body.replace(key.encode(), b"<key>")
+            headers = {name: value.replace(key, "<key>") for name, value in headers.items()}
         seconds = time.monotonic() - began
         return Reply(response.status_code, headers, body, seconds, http_date(headers.get("date")))
 
@@ -236,7 +242,8 @@ class Http:
                 body += part
                 if len(body) > most_bytes:
                     size = f"{most_bytes / 1e6:g} MB"
-                    raise self._trouble("item", f"answered with more than {size}")
+                    why = f"{self.shown}: answered with more than {size}"
+                    raise CallError("item", why, status=response.status_code)
                 if time.monotonic() > deadline:
                     raise httpx.ReadTimeout("the answer never ended")
         except httpx.HTTPError as error:
@@ -321,9 +328,10 @@ def parsed(reply: Reply, shown: str) -> dict[str, Any]:
     try:
         value = _loads(text)
     except (ValueError, RecursionError):
-        raise CallError("item", f"{shown}: the answer is not JSON, or cut off") from None
+        why = f"{shown}: the answer is not JSON, or cut off"
+        raise CallError("item", why, status=reply.status) from None
     if not isinstance(value, dict):
-        raise CallError("item", f"{shown}: the answer is not a JSON object")
+        raise CallError("item", f"{shown}: the answer is not a JSON object", status=reply.status)
     return value
 
 

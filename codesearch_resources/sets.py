@@ -86,7 +86,8 @@ def follow(data_dir: Path, configured: VectorSet, now: datetime | None = None) -
     def change(found: Sets) -> Sets:
         if found.instead_of != configured.name:
             found = replace(found, chosen="", instead_of="")
-        sets = {**found.sets, configured.name: configured}
+        before = found.sets.get(configured.name, configured)
+        sets = {**found.sets, configured.name: replace(configured, left_at=before.left_at)}
         found = replace(found, sets=sets, serving=found.serving or configured.name)
         return _marked(found, found.wanted(configured.name), at)
 

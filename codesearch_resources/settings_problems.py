@@ -117,28 +117,35 @@ def _unknown_meters(document: Document, data: Mapping[str, Any]) -> list[Problem
     known = {own_name(entry) for entry in entries_of(data, "meters")}
     return [
         document.problem(
-            ("summarizers", index, "meter"),
+            (*place, "meter"),
             f"there is no meter of that name: add one named {entry['meter']} to `meters`",
         )
-        for index, entry in enumerate(entries_of(data, "summarizers"))
-        if isinstance(entry, dict)
-        and isinstance(entry.get("meter"), str)
+        for place, entry in _callers(data)
+        if isinstance(entry.get("meter"), str)
         and rules.is_text(entry["meter"])
         and entry["meter"] not in known
     ]
+
+
+def _callers(data: Mapping[str, Any]) -> list[tuple[Location, dict[str, Any]]]:
+    """The entries that describe a server that is called, and where they stand."""
+    listed = enumerate(entries_of(data, "summarizers"))
+    found: list[tuple[Location, Any]] = [(("summarizers", index), entry) for index, entry in listed]
+    found.append((("embedder",), data.get("embedder")))
+    return [(place, entry) for place, entry in found if isinstance(entry, dict)]
 
 
 def _keys_in_the_clear(document: Document, data: Mapping[str, Any]) -> list[Problem]:
     """An API key goes over plain http to one's own machines only."""
     own = {"localhost", "127.0.0.1", "::1", *map(str, entries_of(data, "trusted_hosts"))}
     problems = []
-    for index, entry in enumerate(entries_of(data, "summarizers")):
-        if not isinstance(entry, dict) or not entry.get("api_key_env"):
+    for place, entry in _callers(data):
+        if not entry.get("api_key_env"):
             continue
         url = entry.get("url")
         if isinstance(url, str) and url.startswith("http://") and _host(url) not in own:
             message = "would send the key in the clear: use https, or add the host to trusted_hosts"
-            problems.append(document.problem(("summarizers", index, "url"), message))
+            problems.append(document.problem((*place, "url"), message))
     return problems
 
 

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codesearch_resources.calls import CallError
-from codesearch_resources.classify import LONGEST_MESSAGE, classify, clean, retry_after
+from codesearch_resources.classify import (
+    LONGEST_MESSAGE,
+    LONGEST_WAIT,
+    classify,
+    clean,
+    retry_after,
+)
 from codesearch_resources.retired import successor
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
@@ -107,6 +113,7 @@ def test_a_reset_that_is_no_time_is_unknown(at: Any) -> None:
         ({"retry-after": "Sun, 22 Nov 2026 08:00:00 GMT"}, 0),
         ({"retry-after": "-3"}, None),
         ({"retry-after": "nan"}, None),
+        ({"retry-after": "1e300"}, LONGEST_WAIT),
         ({"retry-after": "soon"}, None),
         ({}, None),
     ],

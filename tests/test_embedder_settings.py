@@ -59,6 +59,13 @@ def test_a_local_server_needs_a_model_and_a_width(settings: Callable[[str], Sett
             "embedder.api_key_env",
             "never the key",
         ),
+        (
+            "{kind: openai_compatible, model: m, dimensions: 8, url: 'http://far.example/v1', "
+            "api_key_env: SOME_KEY}",
+            "embedder.url",
+            "would send the key in the clear",
+        ),
+        ("{kind: ollama, model: m, dimensions: 8, meter: x}", "embedder.meter", "no meter of that"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_key(

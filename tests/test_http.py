@@ -225,6 +225,35 @@ def test_an_answer_byte_by_byte_has_an_end(server: Simulator) -> None:
     assert time.monotonic() - began < 3
 
 
+def test_a_key_that_a_server_quotes_is_taken_out_of_its_answer() -> None:
+    def serve(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        connection.recv(65536)
+        said = b"Invalid API key: f00dcafe2b00b5"
+        size = str(len(said)).encode()
+        connection.sendall(
+            b"HTTP/1.1 401 No\r\nX-Echo: f00dcafe2b00b5\r\nContent-Length: " + size + b"\r\n\r\n"
+        )
+        connection.sendall(said)
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=(listening,))
+        thread.start()
+        client = http(
+            f"http://127.0.0.1:{listening.getsockname()[1]}",
+            headers=lambda: {"Authorization": "Bearer f00dcafe2b00b5"},
+        )
+        reply = client.post(PATH, BODY, local_only=True)
+        thread.join()
+    assert reply.body == b"Invalid API key: <key>"
+    assert reply.headers["x-echo"] == "<key>"
+
+
+def test_a_host_name_that_is_none_is_a_trouble_of_its_own() -> None:
+    assert trouble(http("http://a..b:1")).trouble == "overload"
+
+
 def test_a_refusal_with_a_broken_body_is_still_a_refusal() -> None:
     def serve(listening: socket.socket) -> None:
         connection, _ = listening.accept()

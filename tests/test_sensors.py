@@ -311,6 +311,20 @@ def test_a_run_whose_process_was_killed_gives_its_place_back_and_one_at_work_kee
     assert world.asked("nightly") == [("summarise", "api")]
 
 
+def test_a_run_of_another_project_on_the_same_instance_is_left_alone(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(night, "SILENCE", 0.0)
+
+    @dg.job
+    def their_own() -> None:
+        pass
+
+    world = make_world()
+    world.instance.create_run_for_job(their_own, status=dg.DagsterRunStatus.STARTED)
+    assert night.fail_dead_runs(world.instance, world.settings) == []
+
+
 def test_a_run_holds_its_own_lock_from_the_first_step_to_the_last(
     make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -242,6 +242,20 @@ def test_nothing_changed_writes_nothing(tmp_path: Path) -> None:
     assert not forget(tmp_path, OLD.name), "a set in use is not forgotten"
 
 
+def test_the_set_of_the_settings_expires_too_when_another_was_chosen_by_hand(
+    tmp_path: Path,
+) -> None:
+    began = datetime(2026, 11, 1, tzinfo=UTC)
+    follow(tmp_path, OLD, began)
+    follow(tmp_path, NEW, began)
+    choose(tmp_path, OLD.name, NEW.name, began)
+    for day in range(9):
+        found = follow(tmp_path, NEW, began + timedelta(days=day))
+    assert [one.name for one in expired(found, timedelta(days=7), began + timedelta(days=9))] == [
+        NEW.name
+    ]
+
+
 SETS = [VectorSet(f"e{n}", 8) for n in range(3)]
 STEPS = st.lists(
     st.tuples(st.sampled_from(["follow", "choose", "switch"]), st.integers(0, 2)), max_size=12

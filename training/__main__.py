@@ -124,10 +124,11 @@ def main() -> None:
     pin.add_argument("registry", choices=("pypi", "npm", "debian", "deb"))
     pin.add_argument("names", nargs="+")
     given = parser.parse_args()
+    folder = given.folder.absolute()  # the registries' clients run elsewhere
     if given.command == "pin":
-        _pin(given.registry, given.names, given.folder)
+        _pin(given.registry, given.names, folder)
     else:
-        _all(given.folder, given.target, given.workers)
+        _all(folder, given.target, given.workers)
 
 
 if __name__ == "__main__":

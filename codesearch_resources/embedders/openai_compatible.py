@@ -79,7 +79,8 @@ class OpenAICompatibleWire:
 
 def _usage(body: Mapping[str, Any]) -> Usage:
     said = body.get("usage")
-    return Usage(input=count(said.get("prompt_tokens")) if isinstance(said, dict) else None)
+    given = count(said.get("prompt_tokens")) if isinstance(said, dict) else None
+    return Usage(input=given, output=0)
 
 
 def _in_order(data: Any) -> Any:

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from codesearch_resources.calls import CallError
 from codesearch_resources.egress import Gate
 from codesearch_resources.embedders.base import EmbeddingError
 from codesearch_resources.embedders.fingerprint import FINGERPRINT, PROBE, same
@@ -75,8 +74,10 @@ class Questions:
             raise EmbeddingError(
                 f"{self._settings.model} did not answer within {PATIENCE:g} s"
             ) from None
-        except CallError as error:
-            raise EmbeddingError(str(error)) from error
+        except EmbeddingError:
+            raise
+        except Exception as error:  # whatever it is, it costs these lanes and not the search
+            raise EmbeddingError(f"{self._settings.model}: {error}") from error
 
     def _answer(self, text: str, future: "Future[Vector]") -> None:
         try:
@@ -132,6 +133,6 @@ def stored_fingerprint(results: Path, set_name: str) -> NDArray[np.float16] | No
                 "SELECT vector FROM vectors WHERE [set] = ? AND text_hash = ?",
                 (set_name, FINGERPRINT),
             ).fetchone()
-    except sqlite3.OperationalError:
+    except sqlite3.DatabaseError:  # none yet, or damaged: the next run tells
         return None
     return np.frombuffer(row[0], np.float16) if row else None

@@ -79,7 +79,8 @@ class OpenAIServer:
         usage = bounded(self.usage(answer))
         if error := answer.get("error"):
             said = part(answer, "error").get("message", error)
-            raise CallError("item", f"{self.shown}: broke off ({clean(str(said))})", usage=usage)
+            why = f"{self.shown}: broke off ({clean(str(said))})"
+            raise CallError("item", why, status=reply.status, usage=usage)
         text, cut = self.text(answer, usage)
         return Answer(
             text=text,
@@ -90,6 +91,10 @@ class OpenAIServer:
             server_date=reply.date,
             cut=cut,
         )
+
+    def unusable(self, why: str, usage: Usage) -> CallError:
+        """An answer that was given, and charged, and is of no use."""
+        return CallError("item", f"{self.shown}: {why}", status=200, usage=usage)
 
     def close(self) -> None:
         self._http.close()

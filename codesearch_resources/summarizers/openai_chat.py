@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from codesearch_resources.calls import CallError, Usage
+from codesearch_resources.calls import Usage
 from codesearch_resources.egress import Gate
 from codesearch_resources.http import count
 from codesearch_resources.settings_summarizers import OpenAIChatSettings
@@ -46,9 +46,9 @@ class OpenAIChat(OpenAIServer):
         choices = body.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(choice, dict):
-            raise CallError("item", f"{self.shown}: the answer has no choices", usage=usage)
+            raise self.unusable("the answer has no choices", usage)
         reason = choice.get("finish_reason")
         if reason == "content_filter":
-            raise CallError("item", f"{self.shown}: its filter refuses this text", usage=usage)
+            raise self.unusable("its filter refuses this text", usage)
         content = part(choice, "message").get("content")
         return content if isinstance(content, str) else "", reason == "length"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from codesearch_resources.calls import CallError, Usage
+from codesearch_resources.calls import Usage
 from codesearch_resources.egress import Gate
 from codesearch_resources.http import count
 from codesearch_resources.settings_summarizers import OpenAIResponsesSettings
@@ -45,11 +45,9 @@ class OpenAIResponses(OpenAIServer):
         status = body.get("status")
         why = part(body, "incomplete_details").get("reason")
         if status == "failed" or why == "content_filter":
-            raise CallError("item", f"{self.shown}: could not do this text", usage=usage)
+            raise self.unusable("could not do this text", usage)
         if status not in ("completed", "incomplete"):
-            raise CallError(
-                "item", f"{self.shown}: gave up before the answer was done", usage=usage
-            )
+            raise self.unusable("gave up before the answer was done", usage)
         output = body.get("output")
         parts = [
             piece.get("text")
