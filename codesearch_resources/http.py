@@ -69,7 +69,7 @@ def lookup(host: str, port: int) -> tuple[str, ...]:
 
 
 class Http:
-    """A server at `base_url` with its kept-alive connections; for several threads at once.
+    """A server at `base_url`, `connections` kept alive between calls; for several threads at once.
 
     `who` names the provider in messages. `headers` is asked before each call, so that a key is
     held nowhere. A call takes at most twice `timeout` seconds.
@@ -94,7 +94,10 @@ class Http:
         self._who, self._permit, self._timeout = who, permit, timeout
         self._connections, self._headers, self._lookup = connections, headers, lookup
         self._lock = threading.Lock()
-        self._client_made: httpx.Client | None = None
+        # One each call in flight, never shared: httpcore 1.0.9's pool now and then takes an answer
+        # that arrives in one thread for a dead idle connection in another, and closes it.
+        self._idle: list[httpx.Client] = []
+        self._tls: ssl.SSLContext | None = None
         self._found: tuple[tuple[str, ...], float] | None = None
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._closed = False
@@ -139,13 +142,14 @@ class Http:
         """End the calls in flight and every connection."""
         with self._lock:
             self._closed = True
-            client, sockets = self._client_made, list(self._sockets)
+            idle, sockets = self._idle, list(self._sockets)
+            self._idle = []
         for each in sockets:  # a reader that waits is woken by this, not by closing
             try:
                 each.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
-        if client:
+        for client in idle:  # one in use is closed by its own call
             client.close()
 
     def _send(
@@ -153,15 +157,18 @@ class Http:
     ) -> Reply:
         import httpx
 
-        client, refused = self._client(), None
+        refused = None
         for address in self.addresses():
             self._permit(self.host, address, local_only)
+            client = self._take()
             try:
                 return self._once(client, method, address, path, content, most_bytes)
             except httpx.ConnectError as error:
                 refused = self._not_reached(error)
             except httpx.ConnectTimeout:
                 refused = self._trouble("overload", f"no connection in {CONNECT_SECONDS:g} s")
+            finally:
+                self._give(client)
         with self._lock:
             self._found = None
         raise refused or self._trouble("overload", "no address to connect to")
@@ -195,8 +202,6 @@ class Http:
                 response.close()
         except (httpx.ConnectError, httpx.ConnectTimeout):
             raise
-        except httpx.PoolTimeout:
-            raise self._trouble("overload", "all connections are in use") from None
         except (httpx.WriteTimeout, httpx.WriteError):
             raise self._trouble("overload", "stopped taking the request") from None
         except httpx.TimeoutException:
@@ -250,26 +255,36 @@ class Http:
             raise self._trouble("overload", f"answered in {encoding:.20}, asked not to")
         return bytes(body)
 
-    def _client(self) -> httpx.Client:
+    def _take(self) -> httpx.Client:
+        """A client of one connection that no other call uses; a kept-alive one where there is."""
         import httpx
 
         with self._lock:
             if self._closed:
                 raise self._trouble("overload", "closed")
-            if self._client_made is None:
-                most = self._connections + 1  # one more for what asks about the model
-                self._client_made = httpx.Client(
-                    trust_env=False,
-                    follow_redirects=False,
-                    limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
-                    timeout=httpx.Timeout(
-                        connect=CONNECT_SECONDS,
-                        read=self._timeout,
-                        write=WRITE_SECONDS,
-                        pool=POOL_SECONDS,
-                    ),
-                )
-            return self._client_made
+            if self._idle:
+                return self._idle.pop()
+            if self._tls is None:
+                self._tls = httpx.create_ssl_context(trust_env=False)
+            return httpx.Client(
+                trust_env=False,
+                verify=self._tls,
+                follow_redirects=False,
+                limits=httpx.Limits(max_connections=1),
+                timeout=httpx.Timeout(
+                    connect=CONNECT_SECONDS,
+                    read=self._timeout,
+                    write=WRITE_SECONDS,
+                    pool=POOL_SECONDS,
+                ),
+            )
+
+    def _give(self, client: httpx.Client) -> None:
+        with self._lock:
+            if not self._closed and len(self._idle) < self._connections:
+                self._idle.append(client)
+                return
+        client.close()
 
     def _trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Remember the sockets, so that `close` can wake who waits on one."""

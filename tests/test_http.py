@@ -55,6 +55,30 @@ def test_connections_are_kept_alive(server: Simulator, monkeypatch: pytest.Monke
     assert (len(opened), len(server.calls)) == (1, 5)
 
 
+def test_calls_of_several_threads_never_end_one_another(server: Simulator) -> None:
+    """A pool that threads share did so about once in a hundred calls."""
+    server.latency, server.slots = 0.005, 3
+    failed: list[CallError] = []
+
+    def call(client: Http) -> None:
+        try:
+            for path in ("/api/show", "/api/chat", "/api/chat"):
+                client.post(path, BODY, local_only=True)
+        except CallError as error:
+            failed.append(error)
+
+    for _ in range(8):
+        client = http(server.url)
+        threads = [threading.Thread(target=call, args=(client,)) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        client.close()
+    assert failed == []
+    assert len(server.calls) == 8 * 12 * 2
+
+
 def test_no_proxy_is_taken_from_the_environment(
     server: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
