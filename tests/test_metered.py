@@ -191,6 +191,35 @@ def test_what_other_processes_send_counts(tmp_path: Path) -> None:
         assert "slow start: 20 calls" in found.why
 
 
+def test_what_was_spent_today_stays_spent_when_a_person_resumes_the_meter(tmp_path: Path) -> None:
+    links = [link(price=CHEAP)]
+    key = [meter(subscription=False, dollars_per_day=0.001)]
+    with closing(Results(tmp_path)) as results:
+        for _ in range(2):
+            _booked(results)
+        clock = Clock()
+        clock.now = time.time()
+        results.meters.resume("far", clock.now)
+    with closing(Results(tmp_path)) as anew:
+        found = guarded(anew, links, clock, meters=key).allow(ESTIMATE)
+    assert isinstance(found, Wait)
+    assert "for far are spent" in found.why
+
+
+def test_a_resumed_meter_begins_slowly_again_after_a_restart(tmp_path: Path) -> None:
+    with closing(Results(tmp_path)) as results:
+        for _ in range(20):
+            _booked(results)
+        clock = Clock()
+        clock.now = time.time()
+        week = Window("week", WEEK, 0.1, clock.now + 86_400, "weekly", heard_at=clock.now)
+        results.meters.keep("far", Report("test", clock.now, (week,)))
+        links, meters = [link(allow_subscription=True, price=CHEAP)], [meter()]
+        assert isinstance(guarded(results, links, clock, meters=meters).allow(ESTIMATE), Wait)
+        results.meters.resume("far", clock.now)
+        assert isinstance(guarded(results, links, clock, meters=meters).allow(ESTIMATE), Allow)
+
+
 def _booked(results: Results) -> None:
     from datetime import timedelta
 
