@@ -118,6 +118,23 @@ def test_an_unknown_price_needs_a_yes(office: Desk) -> None:
     assert isinstance(asked.allow(ESTIMATE), Allow)
 
 
+def test_the_yes_to_an_unknown_price_is_each_providers_own(office: Desk) -> None:
+    """Asked wherever dollars are bounded, and heard without a meter too."""
+    results, far = office.results, ESTIMATE
+    bounded = Limits(dollars_per_day="unlimited", max_spend_per_run=1.0)
+    assert isinstance(guarded(results, [link()], limits=bounded).allow(far), Deny)
+    daily = Limits(dollars_per_day=1.0)
+    yes = link(price_unknown_ok=True)
+    assert isinstance(guarded(results, [yes], limits=daily).allow(far), Allow)
+    links = [link(meter="pool", price_unknown_ok=True), link("off", meter="pool")]
+    pool = [meter("pool", subscription=False)]
+    guard = guarded(results, links, limits=daily, meters=pool)
+    found = guard.allow(Estimate("off", "m", "pool", "summary", 300, 140))
+    assert isinstance(found, Deny)
+    assert "no price is known" in found.why
+    assert isinstance(guard.allow(Estimate("far", "m", "pool", "summary", 300, 140)), Allow)
+
+
 def test_two_providers_on_one_meter_share_its_books(office: Desk) -> None:
     links = [link("far", meter="pool", price=CHEAP), link("off", meter="pool", price=CHEAP)]
     pool = meter("pool", subscription=False, dollars_per_day=0.001)
