@@ -12,7 +12,7 @@ import pytest
 from calls import QUICK, Desk, desk, ollama, pieces
 from simulator import Simulator, fault
 
-from codesearch_resources.calls import Allow, Deny, Estimate, Usage, Wait
+from codesearch_resources.calls import Allow, CallError, Deny, Estimate, Usage, Wait
 from codesearch_resources.quota.metered import MeteredGuard
 from codesearch_resources.quota.windows import Report, Window
 from codesearch_resources.results import Results
@@ -60,6 +60,29 @@ def guarded(
 def weekly(used: float, at: float = NOW) -> Report:
     one = Window("week", WEEK, used, NOW + 3 * 86_400, "weekly", heard_at=at, source="test")
     return Report("test", at, (one,))
+
+
+def test_a_call_that_was_sent_counts_wherever_its_provider_is_by_then(office: Desk) -> None:
+    def reach(provider: str) -> bool:
+        if gone:
+            raise CallError("overload", "nobody can tell")
+        return provider == "far"
+
+    gone: list[str] = []
+    limits = Limits(max_calls_per_run=2, dollars_per_day=1.0)
+    links = [link(price=CHEAP), link("own")]
+    guard = MeteredGuard(links, reach, limits, office.results, clock=Clock())
+    own, usage = Estimate("own", "m", "own", "summary", 300, 140), Usage(input=300, output=50)
+    # Never sent, and not to be taken for the call to the own machine that comes after it.
+    assert isinstance(guard.allow(ESTIMATE), Allow)
+    assert isinstance(guard.allow(own), Allow)
+    guard.observe(own, usage, {}, None)
+    for _ in range(2):
+        assert isinstance(guard.allow(ESTIMATE), Allow)
+        gone.append("far")
+        guard.observe(ESTIMATE, usage, {}, None)
+        gone.clear()
+    assert isinstance(guard.allow(ESTIMATE), Deny)
 
 
 def test_a_subscription_needs_its_reading_and_its_yes(office: Desk) -> None:

@@ -129,14 +129,13 @@ class MeteredGuard:
         }
 
     def allow(self, estimate: Estimate) -> Decision:
+        desk, call, now = self._desks[estimate.meter], threading.get_ident(), self._clock()
+        # A thread makes one call at a time: asked again, its last one was never sent.
+        self._cancel(call, now)
         if not self._is_cloud(estimate.provider):
             return Allow()
-        desk, call, now = self._desks[estimate.meter], threading.get_ident(), self._clock()
         desk.poll(now)
         with self._turn:
-            # A thread makes one call at a time: asked again, its last one was never sent.
-            desk.cancel(call, now)
-            self._purse.cancel(call)
             if desk.rules.shared and not self._allowed[estimate.provider]:
                 return Deny(
                     f"{estimate.meter} is a subscription, which {estimate.provider} may not draw "
@@ -162,12 +161,17 @@ class MeteredGuard:
         headers: Mapping[str, str],
         error: CallError | None,
     ) -> None:
-        if not self._is_cloud(estimate.provider):
-            return
+        # The calls to one's own machines were never booked. To ask again where one went might fail.
         call, now = threading.get_ident(), self._clock()
         with self._turn:
             self._purse.settle(call, estimate, answer_usage)
             self._desks[estimate.meter].observe(call, answer_usage, headers, error, now)
+
+    def _cancel(self, call: int, now: float) -> None:
+        with self._turn:
+            for desk in self._desks.values():
+                desk.cancel(call, now)
+            self._purse.cancel(call)
 
     def desk(self, meter: str) -> Desk:
         """The desk of one meter."""
