@@ -13,6 +13,7 @@ from calls import QUICK, Desk, desk, ollama, pieces
 from simulator import Simulator, fault
 
 from codesearch_resources.calls import Allow, CallError, Deny, Estimate, Usage, Wait
+from codesearch_resources.ledger import Ledger, NoSlot
 from codesearch_resources.quota.metered import MeteredGuard
 from codesearch_resources.quota.windows import Report, Window
 from codesearch_resources.results import Results
@@ -371,6 +372,27 @@ def test_13_a_phantom_that_only_the_meter_sees_is_left_for_the_next_provider(
     assert len(written) == 80
     assert "slow start" in order.remainder.closed["codex"]
     assert order.remainder.next_at is not None
+
+
+def test_calls_without_a_slot_are_none_of_the_slow_start(
+    office: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve = Ledger.reserve
+    refused: list[int] = []
+
+    def busy(*given: Any, **more: Any) -> Any:
+        if len(refused) < 5:
+            refused.append(1)
+            return NoSlot()
+        return reserve(*given, **more)
+
+    monkeypatch.setattr(Ledger, "reserve", busy)
+    with Simulator() as far:
+        week_now(office, "codex", 0.1)
+        link = cloud(far, "codex", meter="codex", allow_subscription=True)
+        links = chain(link, meters=[meter("codex")])
+        office.ask(links, pieces(40), local_only=False)
+    assert (len(refused), len(far.calls)) == (5, 20)
 
 
 def test_16_every_provider_denied_leaves_a_remainder_and_the_right_time(office: Desk) -> None:

@@ -95,10 +95,10 @@ class Desk:
             self.books.reserve(call, estimate, now)
         return decision
 
-    def cancel(self, call: int, now: float) -> None:
+    def cancel(self, call: int) -> None:
         """An allowed call was not sent after all."""
         if call in self.books.in_flight:
-            self.books.fail(call, now, charged=False)
+            self.books.cancel(call)
 
     def observe(
         self,

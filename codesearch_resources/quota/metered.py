@@ -131,7 +131,7 @@ class MeteredGuard:
     def allow(self, estimate: Estimate) -> Decision:
         desk, call, now = self._desks[estimate.meter], threading.get_ident(), self._clock()
         # A thread makes one call at a time: asked again, its last one was never sent.
-        self._cancel(call, now)
+        self.cancel()
         if not self._is_cloud(estimate.provider):
             return Allow()
         desk.poll(now)
@@ -154,6 +154,13 @@ class MeteredGuard:
                 self._purse.reserve(call, estimate)
             return decision
 
+    def cancel(self) -> None:
+        call = threading.get_ident()
+        with self._turn:
+            for desk in self._desks.values():
+                desk.cancel(call)
+            self._purse.cancel(call)
+
     def observe(
         self,
         estimate: Estimate,
@@ -166,12 +173,6 @@ class MeteredGuard:
         with self._turn:
             self._purse.settle(call, estimate, answer_usage)
             self._desks[estimate.meter].observe(call, answer_usage, headers, error, now)
-
-    def _cancel(self, call: int, now: float) -> None:
-        with self._turn:
-            for desk in self._desks.values():
-                desk.cancel(call, now)
-            self._purse.cancel(call)
 
     def desk(self, meter: str) -> Desk:
         """The desk of one meter."""
