@@ -12,7 +12,8 @@ import pytest
 from calls import QUICK, Desk, desk, ollama, pieces
 from simulator import Simulator, fault
 
-from codesearch_resources.calls import Allow, Deny, Estimate, Usage, Wait
+from codesearch_resources.calls import Allow, CallError, Deny, Estimate, Usage, Wait
+from codesearch_resources.ledger import Ledger, NoSlot
 from codesearch_resources.quota.metered import MeteredGuard
 from codesearch_resources.quota.windows import Report, Window
 from codesearch_resources.results import Results
@@ -60,6 +61,29 @@ def guarded(
 def weekly(used: float, at: float = NOW) -> Report:
     one = Window("week", WEEK, used, NOW + 3 * 86_400, "weekly", heard_at=at, source="test")
     return Report("test", at, (one,))
+
+
+def test_a_call_that_was_sent_counts_wherever_its_provider_is_by_then(office: Desk) -> None:
+    def reach(provider: str) -> bool:
+        if gone:
+            raise CallError("overload", "nobody can tell")
+        return provider == "far"
+
+    gone: list[str] = []
+    limits = Limits(max_calls_per_run=2, dollars_per_day=1.0)
+    links = [link(price=CHEAP), link("own")]
+    guard = MeteredGuard(links, reach, limits, office.results, clock=Clock())
+    own, usage = Estimate("own", "m", "own", "summary", 300, 140), Usage(input=300, output=50)
+    # Never sent, and not to be taken for the call to the own machine that comes after it.
+    assert isinstance(guard.allow(ESTIMATE), Allow)
+    assert isinstance(guard.allow(own), Allow)
+    guard.observe(own, usage, {}, None)
+    for _ in range(2):
+        assert isinstance(guard.allow(ESTIMATE), Allow)
+        gone.append("far")
+        guard.observe(ESTIMATE, usage, {}, None)
+        gone.clear()
+    assert isinstance(guard.allow(ESTIMATE), Deny)
 
 
 def test_a_subscription_needs_its_reading_and_its_yes(office: Desk) -> None:
@@ -116,6 +140,23 @@ def test_an_unknown_price_needs_a_yes(office: Desk) -> None:
     results, key = office.results, meter(subscription=False)
     asked = guarded(results, [link(price_unknown_ok=True)], limits=limits, meters=[key])
     assert isinstance(asked.allow(ESTIMATE), Allow)
+
+
+def test_the_yes_to_an_unknown_price_is_each_providers_own(office: Desk) -> None:
+    """Asked wherever dollars are bounded, and heard without a meter too."""
+    results, far = office.results, ESTIMATE
+    bounded = Limits(dollars_per_day="unlimited", max_spend_per_run=1.0)
+    assert isinstance(guarded(results, [link()], limits=bounded).allow(far), Deny)
+    daily = Limits(dollars_per_day=1.0)
+    yes = link(price_unknown_ok=True)
+    assert isinstance(guarded(results, [yes], limits=daily).allow(far), Allow)
+    links = [link(meter="pool", price_unknown_ok=True), link("off", meter="pool")]
+    pool = [meter("pool", subscription=False)]
+    guard = guarded(results, links, limits=daily, meters=pool)
+    found = guard.allow(Estimate("off", "m", "pool", "summary", 300, 140))
+    assert isinstance(found, Deny)
+    assert "no price is known" in found.why
+    assert isinstance(guard.allow(Estimate("far", "m", "pool", "summary", 300, 140)), Allow)
 
 
 def test_two_providers_on_one_meter_share_its_books(office: Desk) -> None:
@@ -189,6 +230,35 @@ def test_what_other_processes_send_counts(tmp_path: Path) -> None:
         found = guarded(one, links, clock, meters=meters).allow(ESTIMATE)
         assert isinstance(found, Wait)
         assert "slow start: 20 calls" in found.why
+
+
+def test_what_was_spent_today_stays_spent_when_a_person_resumes_the_meter(tmp_path: Path) -> None:
+    links = [link(price=CHEAP)]
+    key = [meter(subscription=False, dollars_per_day=0.001)]
+    with closing(Results(tmp_path)) as results:
+        for _ in range(2):
+            _booked(results)
+        clock = Clock()
+        clock.now = time.time()
+        results.meters.resume("far", clock.now)
+    with closing(Results(tmp_path)) as anew:
+        found = guarded(anew, links, clock, meters=key).allow(ESTIMATE)
+    assert isinstance(found, Wait)
+    assert "for far are spent" in found.why
+
+
+def test_a_resumed_meter_begins_slowly_again_after_a_restart(tmp_path: Path) -> None:
+    with closing(Results(tmp_path)) as results:
+        for _ in range(20):
+            _booked(results)
+        clock = Clock()
+        clock.now = time.time()
+        week = Window("week", WEEK, 0.1, clock.now + 86_400, "weekly", heard_at=clock.now)
+        results.meters.keep("far", Report("test", clock.now, (week,)))
+        links, meters = [link(allow_subscription=True, price=CHEAP)], [meter()]
+        assert isinstance(guarded(results, links, clock, meters=meters).allow(ESTIMATE), Wait)
+        results.meters.resume("far", clock.now)
+        assert isinstance(guarded(results, links, clock, meters=meters).allow(ESTIMATE), Allow)
 
 
 def _booked(results: Results) -> None:
@@ -302,6 +372,27 @@ def test_13_a_phantom_that_only_the_meter_sees_is_left_for_the_next_provider(
     assert len(written) == 80
     assert "slow start" in order.remainder.closed["codex"]
     assert order.remainder.next_at is not None
+
+
+def test_calls_without_a_slot_are_none_of_the_slow_start(
+    office: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve = Ledger.reserve
+    refused: list[int] = []
+
+    def busy(*given: Any, **more: Any) -> Any:
+        if len(refused) < 5:
+            refused.append(1)
+            return NoSlot()
+        return reserve(*given, **more)
+
+    monkeypatch.setattr(Ledger, "reserve", busy)
+    with Simulator() as far:
+        week_now(office, "codex", 0.1)
+        link = cloud(far, "codex", meter="codex", allow_subscription=True)
+        links = chain(link, meters=[meter("codex")])
+        office.ask(links, pieces(40), local_only=False)
+    assert (len(refused), len(far.calls)) == (5, 20)
 
 
 def test_16_every_provider_denied_leaves_a_remainder_and_the_right_time(office: Desk) -> None:

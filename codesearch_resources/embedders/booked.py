@@ -184,6 +184,7 @@ class Booked:
             if isinstance(found, Reserved):
                 return found.attempt
             if not isinstance(found, NoSlot) or time.monotonic() > until:
+                self._guard.cancel()
                 raise CallError(
                     "overload", f"{self._wire.shown}: other processes use all its workers"
                 )

@@ -17,6 +17,10 @@ class Guard(Protocol):
         """
         ...
 
+    def cancel(self) -> None:
+        """What this thread was allowed last is not sent after all."""
+        ...
+
     def observe(
         self,
         estimate: Estimate,

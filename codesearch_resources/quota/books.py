@@ -1,8 +1,8 @@
 """A job's own books on one meter: what it sent, what was charged, what the meter did meanwhile.
 
-Fed with what happens, in order: `reserve`, `settle` or `fail`, `read`, `refuse`. Everything the
-guard asks is kept up to date as it comes in, so that a decision costs the same after 20 calls and
-after 70,000. Instants are epoch seconds, costs are in the unit of the meter's prices.
+Fed with what happens, in order: `reserve`, `settle`, `fail` or `cancel`, `read`, `refuse`.
+Everything the guard asks is kept up to date as it comes in, so that a decision costs the same after
+20 calls and after 70,000. Instants are epoch seconds, costs are in the unit of the meter's prices.
 """
 
 from collections import deque
@@ -138,6 +138,14 @@ class Books:
             self._book(who, expected, now)
         else:
             self.starts[who].unseen -= 1
+
+    def cancel(self, call: int) -> None:
+        """It was not sent after all: no call, neither of the run nor of the slow start."""
+        who, _, _ = self._landed(call)
+        self.calls -= 1
+        start = self.starts[who]
+        start.unseen -= 1
+        start.sent = max(0, start.sent - 1)  # 0 where the start began anew meanwhile
 
     def _landed(self, call: int) -> tuple[Who, float, Estimate]:
         found = self.in_flight.pop(call)

@@ -95,10 +95,10 @@ class Desk:
             self.books.reserve(call, estimate, now)
         return decision
 
-    def cancel(self, call: int, now: float) -> None:
+    def cancel(self, call: int) -> None:
         """An allowed call was not sent after all."""
         if call in self.books.in_flight:
-            self.books.fail(call, now, charged=False)
+            self.books.cancel(call)
 
     def observe(
         self,
@@ -149,15 +149,17 @@ class Desk:
         self._keep_breakers(now)
 
     def _replay(self, now: float, *, first: bool) -> None:
-        since = max(now - HISTORY, self._resumed_at or 0.0)
+        since = now - HISTORY
         rows = self._kept.attempts(self.rules.meter, since, self._last_attempt, self._open)
-        # A reading stays true when a person lets the job begin anew.
-        readings = self._kept.readings(self.rules.meter, now - HISTORY, self._last_reading)
+        readings = self._kept.readings(self.rules.meter, since, self._last_reading)
         self._last_attempt = max((row.id for row in rows), default=self._last_attempt)
         # The own calls of this process are booked by those who make them.
         rows = [row for row in rows if row.owner != self._owner or first]
         self._last_reading = max((number for number, _ in readings), default=self._last_reading)
         events: list[tuple[float, Callable[[], None]]] = []
+        if first and self._resumed_at is not None:
+            # What was spent and read stays true when a person lets the job begin anew.
+            events.append((self._resumed_at, self.books.resume))
         for row in rows:
             events += self._events(row)
         events += [(report.heard_at, _later(self._hear, report)) for _, report in readings]

@@ -71,9 +71,10 @@ def rules_of(
         )
         if found := own or rate_card().find(link.model, unit):
             prices[link.model] = found
+    unpriced = _is_free(limits) or any(link.price_unknown_ok for link in links)
     if meter is None:
         # A key without a meter: the run's purse is its only bound.
-        return Rules(name, shared=False, prices=prices, unpriced=limits.budget is None)
+        return Rules(name, shared=False, prices=prices, unpriced=unpriced)
     codex = any(reading.kind in _CODEX for reading in meter.readings)
     priors = {k: n for (reader, k), n in rate_card().plans.items() if codex and reader == "codex"}
     span = meter.span()
@@ -87,10 +88,15 @@ def rules_of(
         hours=Hours(*span, ZoneInfo(zone)) if span else None,
         plans={**priors, **{k: n for k, n in meter.window_credits.items() if n}},
         prices=prices,
-        unpriced=limits.budget is None or any(link.price_unknown_ok for link in links),
+        unpriced=unpriced,
         spend_per_day=meter.dollars_per_day,
         settle=meter.settle_minutes * 60.0,
     )
+
+
+def _is_free(limits: Limits) -> bool:
+    """Whether nothing bounds the dollars, so that a price need not be known."""
+    return limits.budget is None and limits.most_per_run is None
 
 
 class MeteredGuard:
@@ -114,6 +120,7 @@ class MeteredGuard:
         self._results = results
         self._meter_of = {link.name: link.limit for link in links}
         self._allowed = {link.name: link.allow_subscription for link in links}
+        self._unpriced = {link.name: _is_free(limits) or link.price_unknown_ok for link in links}
         self._turn = threading.Lock()
         self._purse = Purse(limits, results, {link.name: price_of(link, meters) for link in links})
         self._desks = {
@@ -122,21 +129,23 @@ class MeteredGuard:
         }
 
     def allow(self, estimate: Estimate) -> Decision:
+        desk, call, now = self._desks[estimate.meter], threading.get_ident(), self._clock()
+        # A thread makes one call at a time: asked again, its last one was never sent.
+        self.cancel()
         if not self._is_cloud(estimate.provider):
             return Allow()
-        desk, call, now = self._desks[estimate.meter], threading.get_ident(), self._clock()
         desk.poll(now)
         with self._turn:
-            # A thread makes one call at a time: asked again, its last one was never sent.
-            desk.cancel(call, now)
-            self._purse.cancel(call)
             if desk.rules.shared and not self._allowed[estimate.provider]:
                 return Deny(
                     f"{estimate.meter} is a subscription, which {estimate.provider} may not draw "
                     "on: it does not say `allow_subscription: true`"
                 )
             objection = self._purse.objection(
-                estimate, now, priced=not desk.rules.shared, unpriced=desk.rules.unpriced
+                estimate,
+                now,
+                priced=not desk.rules.shared,
+                unpriced=self._unpriced[estimate.provider],
             )
             if objection is not None:
                 return objection
@@ -145,6 +154,13 @@ class MeteredGuard:
                 self._purse.reserve(call, estimate)
             return decision
 
+    def cancel(self) -> None:
+        call = threading.get_ident()
+        with self._turn:
+            for desk in self._desks.values():
+                desk.cancel(call)
+            self._purse.cancel(call)
+
     def observe(
         self,
         estimate: Estimate,
@@ -152,8 +168,7 @@ class MeteredGuard:
         headers: Mapping[str, str],
         error: CallError | None,
     ) -> None:
-        if not self._is_cloud(estimate.provider):
-            return
+        # The calls to one's own machines were never booked. To ask again where one went might fail.
         call, now = threading.get_ident(), self._clock()
         with self._turn:
             self._purse.settle(call, estimate, answer_usage)
@@ -211,7 +226,7 @@ class Purse:
         expected = self._expected(estimate)
         per_run, budget = self._limits.most_per_run, self._limits.budget
         if expected is None:
-            return None if unpriced or (per_run is None and budget is None) else _UNKNOWN_PRICE
+            return None if unpriced else _UNKNOWN_PRICE
         under_way = sum(self._pending.values())
         if per_run is not None and self._spent_run + under_way + expected > per_run:
             return Deny(
@@ -260,8 +275,8 @@ class Purse:
 
 
 _UNKNOWN_PRICE = Deny(
-    "no price is known for it, so limits.dollars_per_day cannot be kept: give the provider a "
-    "price, agree with price_unknown_ok: true, or set limits.dollars_per_day: unlimited"
+    "no price is known for it, so limits.dollars_per_day and max_spend_per_run cannot be kept: "
+    "give the provider a price, agree with price_unknown_ok: true, or set both to unlimited"
 )
 
 

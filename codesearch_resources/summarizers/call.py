@@ -99,6 +99,7 @@ class Caller:
             cost=self._dollars(Usage(asked.input_tokens, output=asked.output_cap)),
         )
         if not isinstance(reserved, Reserved):
+            guard.cancel()
             return reserved
         return self._send(attempt.piece, asked, reserved.attempt, estimate, order, guard)
 
