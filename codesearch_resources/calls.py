@@ -99,3 +99,11 @@ class CallError(Exception):
         self.retry_after = retry_after
         # What the server charged for an answer that could not be used; None: it did not say.
         self.usage = usage
+
+    @property
+    def unsaid(self) -> bool:
+        """Whether the server may have charged without saying so: what was sent and not answered,
+        and an answer without usage. It counts in full."""
+        answered = self.status is not None and self.status < 300
+        silent = self.usage is None or self.usage.input is None
+        return self.trouble == "ambiguous" or (answered and silent)

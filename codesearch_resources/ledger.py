@@ -160,14 +160,11 @@ class Ledger(Account):
     ) -> None:
         """The call brought nothing. What the server may have charged without saying so is unknown
         and counts in full: what was sent and not answered, and an answer without usage."""
-        answered = error.status is not None and error.status < 300
-        unsaid = error.usage is None or error.usage.input is None
-        unknown = error.trouble == "ambiguous" or (answered and unsaid)
         with self._writing() as connection:
             _end(
                 connection,
                 attempt,
-                status="unknown" if unknown else "failed",
+                status="unknown" if error.unsaid else "failed",
                 trouble=error.trouble,
                 message=str(error),
                 http_status=error.status,

@@ -114,7 +114,7 @@ class Desk:
         if error is None or (error.usage is not None and error.usage.input is not None):
             self.books.settle(call, usage, now)
         else:
-            self.books.fail(call, now, charged=error.trouble == "ambiguous")
+            self.books.fail(call, now, charged=error.unsaid)
         if error is not None and error.trouble == "quota_window":
             until = error.resets_at.timestamp() if error.resets_at else None
             if until is None and error.retry_after:
