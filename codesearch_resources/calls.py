@@ -42,7 +42,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What one call is expected to take, counted before it is sent; tokens are upper bounds.
+    """What one call is expected to take, counted before it is sent: `input` about, `output` at most.
 
     `output` holds the output cap and what the model may think beside it.
     """
