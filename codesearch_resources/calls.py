@@ -42,9 +42,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What one call is expected to take, counted before it is sent: `input` about, `output` at most.
+    """What one call is expected to take, counted before it is sent.
 
-    `output` holds the output cap and what the model may think beside it.
+    `input` is about right; `output` is a bound: the cap and what the model may think beside it.
     """
 
     provider: str
