@@ -4,11 +4,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from codesearch_resources.quota.desk import Desk
 from codesearch_resources.quota.guard import is_unknown, line
 from codesearch_resources.quota.windows import Window
 
 if TYPE_CHECKING:
+    from codesearch_resources.quota.desk import Desk
     from codesearch_resources.quota.metered import MeteredGuard
     from codesearch_resources.results import Results
 
@@ -75,7 +75,7 @@ def _until(moment: datetime | None) -> str:
     return f" (until {moment:%Y-%m-%d %H:%M} UTC)" if moment else ""
 
 
-def _window(desk: Desk, window: Window, results: "Results", now: float) -> WindowStatus:
+def _window(desk: "Desk", window: Window, results: "Results", now: float) -> WindowStatus:
     resets_at = window.resets_at
     notes = list(window.flags)
     notes += ["a reset waits for a second reading"] if window.pending else []
@@ -93,7 +93,7 @@ def _window(desk: Desk, window: Window, results: "Results", now: float) -> Windo
     )
 
 
-def _own_share(desk: Desk, window: Window, results: "Results", now: float) -> float | None:
+def _own_share(desk: "Desk", window: Window, results: "Results", now: float) -> float | None:
     """What the calls since the window began took of it, by what a unit of cost is thought to."""
     per_cost = desk.books.movement.likely(window.key)
     if per_cost is None or window.length is None:
