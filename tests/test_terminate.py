@@ -82,7 +82,7 @@ def summarize(patch):
         return fault("hang", seconds=1000)
     server.always(hang)
     link = ollama(server, workers=1, timeout_seconds=900)
-    patch.setattr(resources, "Chain", lambda *_, **__: Chain([link]))
+    patch.setattr(resources, "make_chain", lambda *_, **__: Chain([link]))
 
 settings = load(Path(sys.argv[2]))
 with Simulator() as server, instance_of(settings) as instance:
@@ -129,7 +129,7 @@ def test_a_run_that_is_told_to_end_ends_wherever_it_is_and_leaves_no_process(
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGINT):
             said = process.stdout.readline()
-            assert said == "there\n", said + (_errors(process) if process.poll() is not None else "")
+            assert said == "there\n", f"{len(ended)} {said}" + (_errors(process) if process.poll() is not None else "")
             time.sleep(0.2)
             process.send_signal(number)
             sent = time.monotonic()
