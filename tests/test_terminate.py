@@ -129,7 +129,9 @@ def test_a_run_that_is_told_to_end_ends_wherever_it_is_and_leaves_no_process(
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGINT):
             said = process.stdout.readline()
-            assert said == "there\n", f"{len(ended)} {said}" + (_errors(process) if process.poll() is not None else "")
+            assert said == "there\n", f"{len(ended)} {said}" + (
+                _errors(process) if process.poll() is not None else ""
+            )
             time.sleep(0.2)
             process.send_signal(number)
             sent = time.monotonic()

@@ -131,7 +131,9 @@ def test_graphql_shows_the_four_resources_with_their_configuration(ui: Ui) -> No
         assert resource["resourceType"].startswith("codesearch_resources.dagster.")
         assert "codesearch.yaml" in resource["description"]
         assert resource["assetKeysUsing"], f"no asset uses {name}"
-        values = {value["key"]: json.loads(value["value"]) for value in resource["configuredValues"]}
+        values = {
+            value["key"]: json.loads(value["value"]) for value in resource["configuredValues"]
+        }
         assert values["configuration"] == str(ui.workspace.file)
 
 
