@@ -74,7 +74,7 @@ def test_each_command_does_what_the_page_says(workspace: Workspace, tmp_path: Pa
         return text
 
     assert re.search(r"nightly \[RUNNING\]", output("sensor start"))
-    assert all(name in output("codesearch status") for name in REPOS)
+    assert all(name in output("codesearch index\ncodesearch status") for name in REPOS)
     assert "removed old from" in output("repos remove")
     assert re.search(r"older: \d+ rows deleted", output("repos remove"))
     assert "results.db" in output("du -sh")
