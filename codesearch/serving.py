@@ -20,13 +20,13 @@ SAID_FOR = timedelta(hours=1)  # how long after a switch a notice tells of it
 
 
 class Serving:
-    """The lanes over the set that serves now, one for each set that has served meanwhile."""
+    """The lanes over the set that serves now; each switch meanwhile has opened its own."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._configured = set_of(settings.embedder)
-        self._stores: dict[str, Store] = {}
-        self._opened: dict[str, tuple[Store, Lanes]] = {}
+        self._filling: dict[str, Store] = {}  # sets that are asked only how far they are
+        self._opened: dict[tuple[str, str], tuple[Store, Lanes]] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -51,10 +51,12 @@ class Serving:
     def _now(self) -> tuple[Store, Lanes]:
         found = read_sets(self._settings.data_dir)
         name = found.serving or self._configured.name
+        # Opened anew at each switch: a handle from before may not see the last rows for a while.
+        since = (name, found.switched_at)
         with self._lock:
-            if name not in self._opened:
-                self._opened[name] = self._open(found, name)
-            return self._opened[name]
+            if since not in self._opened:
+                self._opened[since] = self._open(found, name)
+            return self._opened[since]
 
     def _open(self, found: Sets, name: str) -> tuple[Store, Lanes]:
         one = found.sets.get(name, self._configured)
@@ -64,15 +66,16 @@ class Serving:
             if name == self._configured.name
             else embedder_of(one, self._settings)
         )
-        store = self._tables(one)
+        store = self._store(one)
         return store, Lanes(store, embedder)
 
     def _tables(self, one: VectorSet) -> Store:
-        if one.name not in self._stores:
-            self._stores[one.name] = Store(
-                self._settings.data_dir, one.embedder, one.dimensions, sees_commits=SOON
-            )
-        return self._stores[one.name]
+        if one.name not in self._filling:
+            self._filling[one.name] = self._store(one)
+        return self._filling[one.name]
+
+    def _store(self, one: VectorSet) -> Store:
+        return Store(self._settings.data_dir, one.embedder, one.dimensions, sees_commits=SOON)
 
 
 def notices(settings: Settings, found: Sets, tables: Callable[[VectorSet], Store]) -> list[str]:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from indexes import PARTS, CutHere, Line
 from numpy.typing import NDArray
 
+from codesearch import serving
 from codesearch.cli import main
 from codesearch_assets import checks
 from codesearch_assets import chunks as chunks_module
@@ -148,6 +149,28 @@ def test_a_half_filled_set_is_not_searched_and_the_old_one_is_kept_up_to_date(
     assert covers(new, old, ["api"])
     workspace.index()
     assert notices_and_set(workspace)[1] == NEW.name
+
+
+def test_a_reader_sees_all_of_a_set_at_once_although_it_looked_how_far_that_was(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    server: EmbeddingServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    api, web = make_tree("api", {"client.py": CLIENT}), make_tree("web", {"page.py": PARTS})
+    workspace = make_workspace(api, web)
+    workspace.index()
+    use(workspace, server)
+    monkeypatch.setattr(serving, "SOON", timedelta(hours=1))  # an open table never looks again
+    with workspace.open() as reader:
+        workspace.index("api")
+        assert any("cover" in notice for notice in reader.ask("call again").notices)
+        workspace.index("web")
+        with workspace.open() as fresh:
+            asked = "draw the page"
+            assert [hit.lanes for hit in reader.search(asked)] == [
+                hit.lanes for hit in fresh.search(asked)
+            ]
 
 
 def test_a_set_that_was_left_is_dropped_after_its_grace(
