@@ -9,6 +9,7 @@ import dagster as dg
 import pyarrow.compute as pc
 from sqlalchemy.exc import DatabaseError
 
+from codesearch_assets.interrupts import never_lost
 from codesearch_resources.dagster import StoreResource
 from codesearch_resources.data_dir import Busy, DataDirError, lock, storage_trouble
 from codesearch_resources.embedders.base import EmbeddingError
@@ -82,11 +83,11 @@ def told(data_dir: Path | None = None) -> Iterator[None]:
 def exclusively(store: StoreResource, repo: str, job: str) -> Iterator[None]:
     """Hold the lock of one repository and job; fails, naming the holder, when it is taken.
 
-    Whatever else a person can mend fails the step in one sentence as well.
+    Whatever else a person can mend fails the step in one sentence as well; told to end, it ends.
     """
     with told():
         data_dir = store.data_dir()
-    with told(data_dir), lock(data_dir, f"{repo}.{job}", wait=LOCK_WAIT):
+    with told(data_dir), lock(data_dir, f"{repo}.{job}", wait=LOCK_WAIT), never_lost():
         yield
 
 

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ from unattended import World, copied, make_template, names
 
 from codesearch_assets import chunks as chunks_module
 from codesearch_assets import night
+from codesearch_assets.interrupts import never_lost
 from codesearch_assets.runs import instance_of
 from codesearch_resources.data_dir import RESULTS_FILE
 from codesearch_resources.results import Results
@@ -166,6 +168,25 @@ def _errors(process: "subprocess.Popen[str]") -> str:
     return process.stderr.read()
 
 
+def test_an_interrupt_that_garbage_collection_swallows_is_said_again() -> None:
+    def interrupted() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0)  # the handler runs by now, where Python only prints what it raises
+
+    def work() -> None:
+        weakref.finalize(held := Held(), interrupted)
+        with never_lost():
+            del held
+            time.sleep(SOON)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+
+
+class Held:
+    """Something that can be let go of."""
+
+
 # ------------------------------------------------------------------ kill -9, and the next night
 
 
@@ -272,21 +293,29 @@ def _steps(server: Webserver, run: str) -> dict[str, Any]:
     return {step["stepKey"]: step["status"] for step in found}
 
 
-def _processes_of(session: int) -> dict[int, str]:
-    """Process ids and command lines of a session, cutting processes by the one they serve."""
+def _processes_of(workspace: Workspace) -> dict[int, str]:
+    """Process ids and command lines of all that `_dagster` has started, ended leaders or not."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if os.getsid(int(folder.name)) == session or "import serve; serve(" in line:
+            if f"{MARK}={workspace.file}".encode() in (folder / "environ").read_bytes():
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 found[int(folder.name)] = line
     return found
+
+
+def _cutting(workspace: Workspace) -> bool:
+    return any("import serve; serve(" in line for line in _processes_of(workspace).values())
+
+
+MARK = "STARTED_BY_THIS_TEST"
 
 
 @contextmanager
 def _dagster(workspace: Workspace) -> Iterator[Webserver]:
     command = ("codesearch", "ui", "--config", str(workspace.file))
-    with webserver(*command, folder=workspace.file.parent, environment={}) as server:
+    mark = {MARK: str(workspace.file)}
+    with webserver(*command, folder=workspace.file.parent, environment=mark) as server:
         yield server
 
 
@@ -323,7 +352,7 @@ def test_terminate_in_the_ui_ends_a_run_of_each_asset_within_half_a_minute(
             how = _status(server, run)
             print(f"{asset}: {before}, {answer['__typename']}, {how} after {seconds:.1f} s")
             assert how == "CANCELED", asset
-            _await(lambda: not any("serve(" in c for c in _processes_of(0).values()), "cutting")
+            _await(lambda: not _cutting(workspace), "the cutting process ends")
             if asset != "summary_embeddings":  # what the next one needs
                 run = _launch(server, job, "big", asset)
                 seconds = _await(
@@ -355,12 +384,12 @@ def test_after_kill_9_of_worker_daemon_and_webserver_the_next_night_works_withou
         # Two runs of the pool `summarizer`: one waits for the other's slot. Their workers die.
         runs = [_launch(server, "summarise", name) for name in ("one", "two")]
         _await(lambda: any(_status(server, run) == "STARTED" for run in runs), "a run starts")
-        for number, line in _processes_of(server.process.pid).items():
+        for number, line in _processes_of(workspace).items():
             if "execute_run" in line or "multiprocessing" in line:
                 with suppress(ProcessLookupError):
                     os.kill(number, signal.SIGKILL)
         for what in ("dagster-webserver", "dagster_webserver", "dagster._daemon"):
-            for number, line in _processes_of(server.process.pid).items():
+            for number, line in _processes_of(workspace).items():
                 if what in line:
                     with suppress(ProcessLookupError):
                         os.kill(number, signal.SIGKILL)
