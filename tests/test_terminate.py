@@ -304,6 +304,17 @@ def _processes_of(workspace: Workspace) -> dict[int, str]:
     return found
 
 
+def _memory(workspace: Workspace) -> str:
+    """What the daemon, the webserver and the servers of the code have held at most."""
+    found = []
+    for number, line in _processes_of(workspace).items():
+        with suppress(OSError):
+            status = Path(f"/proc/{number}/status").read_text()
+            most = int(status.partition("VmHWM:")[2].split()[0]) / 1e3
+            found.append(f"{' '.join(line.split()[2:5])}: {most:.0f} MB")
+    return "; ".join(sorted(found))
+
+
 def _cutting(workspace: Workspace) -> bool:
     return any("import serve; serve(" in line for line in _processes_of(workspace).values())
 
@@ -414,4 +425,5 @@ def test_after_kill_9_of_worker_daemon_and_webserver_the_next_night_works_withou
             database.commit()
         seconds = _await(summarised, "the slices follow", 600)
         print(f"summarised {seconds:.0f} s later")
+        print(_memory(workspace))
         print([(r["jobName"], r["status"]) for r in server.ask(RUNS)["runsOrError"]["results"]])
