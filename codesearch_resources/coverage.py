@@ -1,8 +1,10 @@
 """How far a set of vectors covers the chunks, and the step from one set to the next."""
 
+import os
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -115,5 +117,10 @@ def stored_hashes(data_dir: Path, one: VectorSet) -> set[str]:
 def size(store: Store) -> int:
     """Bytes on disk of a set's two tables."""
     names = (store.code_vectors, store.summary_vectors)
-    files = (file for name in names for file in (store.folder / f"{name}.lance").rglob("*"))
-    return sum(file.stat().st_size for file in files if file.is_file())
+    total = 0
+    for name in names:
+        for folder, _, files in os.walk(store.folder / f"{name}.lance"):
+            for file in files:
+                with suppress(FileNotFoundError):  # upkeep may remove it meanwhile
+                    total += Path(folder, file).stat().st_size
+    return total

@@ -155,6 +155,13 @@ def is_locked(data_dir: Path, name: str) -> bool:
     return False
 
 
+def modified(file: Path) -> float | None:
+    """When a file was written, in seconds since the epoch; None where a writer has removed it."""
+    with suppress(FileNotFoundError):
+        return file.stat().st_mtime
+    return None
+
+
 def require_space(folder: Path, needed: int) -> None:
     """Raise DataDirError unless the disk of `folder` has `needed` bytes free."""
     free = shutil.disk_usage(folder).free

@@ -5,7 +5,6 @@ disk of optimizing after every twentieth. A table with nothing to do gets no new
 """
 
 import json
-import os
 import random
 import shutil
 import time
@@ -16,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from codesearch_resources.data_dir import modified
 from codesearch_resources.schemas import TableSpec
 from codesearch_resources.store import DAMAGED, Store
 
@@ -75,8 +75,8 @@ def state(store: Store, name: str) -> TableState:
 def _old_versions(folder: Path) -> int:
     """The versions that upkeep would remove, by their files: reading them costs far more."""
     old = time.time() - RETENTION.total_seconds()
-    with os.scandir(folder) as entries:
-        return sum(entry.stat().st_mtime < old for entry in entries)
+    written = map(modified, folder.iterdir())
+    return sum(at is not None and at < old for at in written)
 
 
 def due(store: Store) -> list[TableState]:
@@ -159,7 +159,8 @@ def remove_damaged(store: Store, before: datetime) -> int:
 def _remove_strays(data: Path) -> None:
     """Temporary files of writers that were killed; `optimize` leaves them."""
     for stray in data.glob(".tmp*"):
-        if time.time() - stray.stat().st_mtime > STRAY_AGE:
+        written = modified(stray)
+        if written is not None and time.time() - written > STRAY_AGE:
             if stray.is_dir():
                 shutil.rmtree(stray, ignore_errors=True)
             else:

@@ -13,6 +13,7 @@ from conftest import Workspace, WorkTree
 from indexes import moved, store_of, versions
 
 from codesearch_assets.runs import Runner, instance_of
+from codesearch_resources import coverage
 from codesearch_resources import upkeep as upkeep_module
 from codesearch_resources.store import Store
 from codesearch_resources.upkeep import TableState, due, state, upkeep
@@ -142,6 +143,15 @@ def test_only_strays_older_than_a_day_are_removed(
     os.utime(old, (day_ago, day_ago))
     upkeep(store)
     assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_a_file_that_a_writer_removes_under_the_look_at_it_stops_nothing(store: Store) -> None:
+    table = store.folder / f"{store.code_vectors}.lance"
+    add_vectors(store, upkeep_module.UNINDEXED_ROWS)
+    for folder in ("_versions", "data"):  # listed, and gone when it is looked at
+        (table / folder / ".tmpGONE").symlink_to("nowhere")
+    assert [found.name for found in upkeep(store)] == [store.code_vectors]
+    assert coverage.size(store) > 0
 
 
 def test_a_commit_conflict_is_tried_again_and_another_error_is_not(
