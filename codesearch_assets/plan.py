@@ -15,7 +15,7 @@ from codesearch_assets.summary_list import Chunk
 from codesearch_resources.calls import Allow, CallError, Deny, Estimate, Usage
 from codesearch_resources.quota.desk import Desk
 from codesearch_resources.quota.guard import decide, is_unknown, line
-from codesearch_resources.quota.metered import MeteredGuard
+from codesearch_resources.quota.metered import MeteredGuard, price_objection
 from codesearch_resources.quota.rates import CREDITS_PER_DOLLAR, cost, rate_card
 from codesearch_resources.results import Results
 from codesearch_resources.settings import RepositorySettings, Settings
@@ -244,6 +244,9 @@ def _room(
     usual = round(statistics.mean(call.input_tokens[link.name] for call in calls))
     cap = _output_cap(link)
     estimate = Estimate(link.name, link.model, told.limit, "summary", usual, cap)
+    objection = price_objection(told, settings.limits)
+    if objection is not None:
+        return 0, objection.why
     decision = decide(desk.rules, desk.state, desk.books, estimate, now)
     if desk.rules.shared and not told.allow_subscription:
         return 0, "it does not say `allow_subscription: true`"
@@ -253,9 +256,9 @@ def _room(
         return 0, f"{decision.why}; from {decision.until:%a %H:%M} UTC on"
     if desk.rules.shared:
         return _room_in_windows(desk, estimate, len(calls))
-    budget, each = settings.limits.budget, desk.rules.expected(estimate)
-    if budget is not None and not each:
-        return 0, "no price is known for it, and limits.dollars_per_day is set"
+    # Agreed to without a price, it counts towards no budget.
+    priced = link.model in desk.rules.prices
+    budget, each = settings.limits.budget, desk.rules.expected(estimate) if priced else None
     if budget is not None and each and len(calls) * each > budget:
         days = len(calls) * each / budget
         return len(calls), f"limits.dollars_per_day spreads it over {days:.1f} days"
