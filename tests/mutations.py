@@ -170,7 +170,7 @@ MUTATIONS = (
     _of("cached above input", "rates", "cached = min(cached, whole_input)", "pass",
         f"{GUARD}::test_24_parts_larger_than_their_whole_are_cut_and_flagged"),    _of("L-3 a lag is a person", "movement", "SHOWN, LOOK = 2.4, 1.0", "SHOWN, LOOK = 2.0, 1.0",
         f"{GUARD}::test_l3_what_shows_after_half_an_hour_is_nobody_else"),
-    _of("every part is the run's purse", "metered", "if self._calls + len(self._pending) >= most:", "if False:",
+    _of("every part is the run's purse", "metered", "if self._tally.calls + len(self._pending) >= most:", "if False:",
         f"{METERED}::test_a_key_without_a_meter_is_held_to_the_runs_purse"),
     _of("any entry may draw on a subscription", "metered", "if desk.rules.shared and not self._allowed[estimate.provider]:",
         "if False:", f"{METERED}::test_the_yes_of_one_provider_is_not_that_of_another"),
