@@ -583,6 +583,31 @@ def test_17_a_local_only_repository_with_its_provider_down_stays_at_home(office:
     assert "local_only" in order.remainder.closed["codex"]
 
 
+def test_18_a_plain_name_that_is_remote_behind_the_local_server_is_refused(office: Desk) -> None:
+    with Simulator(remote=["smol:F16"]) as server:
+        written, order = office.ask(chain(ollama(server, "local"), meters=[]), pieces(3))
+        assert (written, server.calls) == ({}, [])
+    assert "passes smol:F16 on to https://ollama.com" in order.remainder.closed["local"]
+    assert office.results.ledger.entries() == []
+
+
+@pytest.mark.parametrize("name", ["not_done", "load", "length", "truncated"])
+def test_19_an_answer_of_ollama_that_is_none_is_rejected_and_charged(
+    office: Desk, name: str
+) -> None:
+    """Cut in its first sentence, not finished, only loaded, or after half of the prompt."""
+    with Simulator() as server:
+        bad = fault(name, text="It adds two numbers and then it")
+        server.always(lambda call: bad if "work_1(" in call.prompt else None)
+        links = chain(ollama(server, "local"), meters=[])
+        written, order = office.ask(links, pieces(3))
+        assert set(written) == {"work_0", "work_2"}
+        assert sum(call.fault is not None for call in server.calls) >= 2
+    assert order.remainder.held.total() == 1
+    rejected = [e for e in office.results.ledger.entries() if e.status != "settled"]
+    assert all(entry.trouble == "item" and entry.counted_input > 0 for entry in rejected)
+
+
 def test_21_no_second_request_after_the_money_is_gone(office: Desk) -> None:
     with Simulator() as far:
         far.always(fault("quota_money"))

@@ -158,10 +158,10 @@ def test_a_text_with_an_unusable_vector_is_refused_alone(
         pytest.param((500, "failed to encode response: json: unsupported value: NaN"), id="nan"),
     ],
 )
-def test_a_batch_refused_for_one_text_is_halved(
+def test_20_a_batch_refused_for_one_text_is_halved(
     kind: str, body: tuple[int, str], tmp_path: Path
 ) -> None:
-    """Guard test 20: the others are stored, one is refused, in at most 2 log2(n) + 1 calls."""
+    """The others are stored, one is refused, in at most 2 log2(n) + 1 calls."""
     texts = WORDS[:64]
     with EmbeddingServer() as server:
         status, said = body
