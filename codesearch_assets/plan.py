@@ -120,6 +120,10 @@ def _share(
     if found.cloud is None:
         found.why = "its server does not answer now"
         return found, list(calls)
+    held = link.holding(results)
+    if held is not None and held.until is not None:  # else a person's `index` tries it again
+        found.why = f"{held.why}; from {held.until:%a %H:%M} UTC on"
+        return found, list(calls)
     given_up = link.given_up(results, [call.key for call in calls])
     theirs: list[Call] = []
     kept: list[Call] = []
@@ -176,7 +180,7 @@ def _room(
         return 0, "it does not say `allow_subscription: true`"
     if isinstance(decision, Deny):
         return 0, decision.why
-    if not isinstance(decision, Allow) and _until_reset(desk, now):
+    if not isinstance(decision, Allow) and (_is_refused(desk, now) or _until_reset(desk, now)):
         return 0, f"{decision.why}; from {decision.until:%a %H:%M} UTC on"
     if desk.rules.shared:
         return _room_in_windows(desk, estimate, len(calls))
@@ -187,6 +191,12 @@ def _room(
         days = len(calls) * each / budget
         return len(calls), f"limits.dollars_per_day spreads it over {days:.1f} days"
     return len(calls), ""
+
+
+def _is_refused(desk: Desk, now: float) -> bool:
+    """Whether the provider itself said until when."""
+    refused = desk.books.breakers.get("refused")
+    return refused is not None and (refused.until or 0.0) > now
 
 
 def _until_reset(desk: Desk, now: float) -> bool:

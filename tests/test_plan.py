@@ -1,8 +1,10 @@
 """`codesearch plan` against what the run then does, and consent for runs beyond their limits."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from simulator import Simulator
 from codesearch.cli import main
 from codesearch_assets.plan import Plan
 from codesearch_assets.runs import index
+from codesearch_resources.quota.kept import Refusal
 from codesearch_resources.results import Results
 from codesearch_resources.results_copy import FOLDER
 
@@ -187,6 +190,29 @@ def test_a_plan_gives_nothing_to_a_provider_whose_price_nobody_agreed_to(
     )
     workspace.index()
     assert [call.model for call in server.calls] == ["other-model"] * len(FILES)
+
+
+@pytest.mark.parametrize("whose", ["provider", "meter"])
+def test_a_plan_gives_nothing_to_who_is_left_alone(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    server: Simulator,
+    whose: str,
+) -> None:
+    extra = chain(server, max_calls_per_run=0)
+    workspace = make_workspace(make_tree("api", FILES), extra=extra)
+    workspace.index()
+    until = datetime.now(UTC) + timedelta(days=1)
+    with closing(Results(workspace.settings.data_dir)) as results:
+        if whose == "provider":
+            why = "the limit is reached"
+            results.breakers.open("far", "", "quota_window", why, until=until, settings="")
+        else:  # an embedder on the same meter met it
+            now = time.time()
+            results.meters.refuse("far", Refusal("the limit is reached", now, until.timestamp()))
+    (far,) = planned(workspace)["providers"]
+    assert far["calls"] == 0
+    assert far["why"] == f"the limit is reached; from {until:%a %H:%M} UTC on"
 
 
 def test_the_status_of_a_subscription_says_all_of_a_window(

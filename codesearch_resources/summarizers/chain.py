@@ -43,7 +43,7 @@ class Link:
         """Yield what this provider writes of them; nothing when it may not be used now."""
         if self.name in order.remainder.closed or order.late:
             return
-        if (holding := self._holding(order)) is not None:
+        if (holding := self.holding(order.results)) is not None:
             order.remainder.close(self.name, holding.why, holding.until)
             return
         given_up = self.given_up(order.results, [summary_key(p.content_hash) for p in pieces])
@@ -62,10 +62,10 @@ class Link:
         there = quarantine.given_up(keys, self.caller.place)
         return {*quarantine.given_up(keys, self.model), *there}
 
-    def _holding(self, order: Order) -> Breaker | None:
+    def holding(self, results: Results) -> Breaker | None:
         """The breaker that keeps it from being used now."""
         now, fingerprint = datetime.now(UTC), self.caller.fingerprint
-        breakers = order.results.breakers.of(self.name, self.model)
+        breakers = results.breakers.of(self.name, self.model)
         return next((found for found in breakers if found.holds(fingerprint, now)), None)
 
     def _admitted(self, order: Order) -> bool:
