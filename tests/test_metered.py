@@ -288,7 +288,8 @@ def test_calls_of_a_model_that_left_the_settings_keep_their_price(
     pool = [meter("pool", subscription=subscription)]
     clock = Clock()
     clock.now = time.time()
-    books = guarded(office.results, links, clock, meters=pool).desk("pool")
+    limits = Limits(dollars_per_day=1.0)
+    books = guarded(office.results, links, clock, meters=pool, limits=limits).desk("pool")
     books.catch_up(clock.now)
     assert books.books.spent == pytest.approx(spent)
 

@@ -106,7 +106,8 @@ class Rules:
         """What a call that was made takes, in the unit of the prices; None: the usage is unknown.
 
         Its model may have left the settings since. Then what was booked for it counts, `dollars`,
-        else the card, else the dearest price there is: it was made, so it took something.
+        else the card, else the dearest price there is, or the weight where the user agreed to
+        that: it was made, so it took something.
         """
         if usage.input is None or usage.output is None:
             return None
@@ -114,7 +115,8 @@ class Rules:
         if rate is None and dollars is not None:
             return max(dollars * (CREDITS_PER_DOLLAR if self.shared else 1.0), _LEAST)
         rate = rate or rate_card().find(model, "credits" if self.shared else "dollars")
-        rates = [rate] if rate is not None else list(self.prices.values())
+        others = [] if self.unpriced else self.prices.values()
+        rates = [rate] if rate is not None else list(others)
         found = [cost(rate, usage) for rate in rates]
         amounts = [one.amount for one in found if one is not None]
         return max(*amounts, _LEAST) if amounts else _weight(usage.input, usage.output)
