@@ -1,6 +1,6 @@
 """How busy a provider is kept: summaries a second against what its slots could do.
 
-    python benchmarks/providers.py [--rounds 60]
+    python benchmarks/providers.py [--rounds 60] [--slots 3 10]
 
 A real HTTP server on loopback answers after a time drawn from a distribution (lognormal, mean
 1 s; a cloud takes 2 to 5 s for a summary). The baseline is the server's own capacity in the same
@@ -10,6 +10,7 @@ worth.
 """
 
 import argparse
+import itertools
 import random
 import sys
 import tempfile
@@ -66,12 +67,14 @@ def run(slots: int, *, known: bool, calls: int) -> tuple[float, float, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=60, help="Calls that each slot answers.")
-    rounds: int = parser.parse_args().rounds
+    parser.add_argument("--slots", type=int, nargs="*", default=[3, 10])
+    given = parser.parse_args()
+    rounds: int = given.rounds
     print(f"{'slots':>12} {'of capacity':>12} {'refused':>8} {'most in flight':>15}")
-    for slots, known in ((3, True), (10, True), (3, False), (10, False)):
+    for slots, known in itertools.product(given.slots, (True, False)):
         share, refused, most = run(slots, known=known, calls=RAMP_UP + rounds * slots)
         name = f"{slots} {'known' if known else 'found'}"
-        print(f"{name:>12} {share:>12.3f} {refused:>8.2%} {most:>15}")
+        print(f"{name:>12} {share:>12.3f} {refused:>8.2%} {most:>15}", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from codesearch_resources.settings import Settings
 
 if TYPE_CHECKING:
     from codesearch_assets.plan import Plan
+    from codesearch_resources.quota.metered import MeteredGuard
     from codesearch_resources.results import Results
     from codesearch_resources.summarizers.chain import Chain
 
@@ -91,8 +92,7 @@ def _show(settings: Settings, *, as_json: bool, probe: bool) -> None:
                 desk.poll(now, force=True)
             if guard.reopen():
                 results.let_follow()
-        meters = {link.name: link.caller.settings.limit for link in chain.links}
-        found = meter_statuses(guard, results, meters, time.time())
+        found = meter_statuses(guard, results, time.time())
     if as_json:
         click.echo(json.dumps([one.as_dict() for one in found], indent=1))
     else:
@@ -109,7 +109,7 @@ def pause(meter: str | None, config: str | None) -> None:
     """
     settings = settings_of(config)
     with _at_work(settings) as (results, chain):
-        for name in _named(chain, meter):
+        for name in _named(chain.guard(results), meter):
             results.meters.mark(
                 name, "paused", "paused by hand: codesearch quota resume", time.time()
             )
@@ -129,18 +129,19 @@ def resume(meter: str | None, config: str | None) -> None:
     """
     settings = settings_of(config)
     with _at_work(settings) as (results, chain):
-        for name in _named(chain, meter):
+        guard = chain.guard(results)
+        for name in _named(guard, meter):
             closed = results.meters.resume(name, time.time())
-            for link in chain.links:
-                if link.caller.settings.limit == name:
-                    results.breakers.close(link.name)
+            for provider, limit in guard.meter_of.items():
+                if limit == name:
+                    results.breakers.close(provider)
             log.info("quota: %s resumed (%s)", name, ", ".join(closed))
             click.echo(f"{name} goes on" + (f"; closed: {', '.join(closed)}" if closed else ""))
         results.let_follow()
 
 
-def _named(chain: "Chain", meter: str | None) -> list[str]:
-    names = sorted({link.caller.settings.limit for link in chain.links})
+def _named(guard: "MeteredGuard", meter: str | None) -> list[str]:
+    names = list(guard.desks)
     if meter is None:
         return names
     if meter not in names:

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from codesearch_resources.calls import Usage
 from codesearch_resources.quota.guard import is_unknown, line
 from codesearch_resources.quota.windows import Window
 
@@ -48,14 +49,12 @@ class MeterStatus:
         return found
 
 
-def meter_statuses(
-    guard: "MeteredGuard", results: "Results", providers: dict[str, str], now: float
-) -> list[MeterStatus]:
-    """Every meter; `providers` are meters by the name of the provider that draws on them."""
+def meter_statuses(guard: "MeteredGuard", results: "Results", now: float) -> list[MeterStatus]:
+    """Every meter, with who draws on it."""
     found = []
     for name, desk in guard.desks.items():
         desk.catch_up(now)
-        drawing = sorted(provider for provider, meter in providers.items() if meter == name)
+        drawing = sorted(provider for provider, meter in guard.meter_of.items() if meter == name)
         stopped = {b.kind: b.why for b in desk.books.breakers.values()}
         if desk.state.refused:
             stopped["refused"] = desk.state.refused
@@ -101,8 +100,11 @@ def _own_share(desk: "Desk", window: Window, results: "Results", now: float) -> 
     ends = window.resets_at if window.resets_at is not None else now
     taken = 0.0
     for past in results.meters.attempts(desk.rules.meter, ends - window.length):
-        charged = desk.rules.charged(past.estimate.model, past.usage)
+        asked, model = past.estimate, past.estimate.model
+        charged = desk.rules.taken(model, past.usage, past.cost)
         if charged is None and past.charged:
-            charged = desk.rules.expected(past.estimate)
+            charged = desk.rules.taken(
+                model, Usage(asked.input, output=asked.output), past.expected
+            )
         taken += charged or 0.0
     return taken * per_cost

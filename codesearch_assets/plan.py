@@ -6,44 +6,28 @@ repository leaves; of a server at most its own page on the model is asked.
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from codesearch_assets import summary_list
-from codesearch_assets.summary_list import Chunk
+from codesearch_assets.plan_calls import Call, RepositoryPlan, counted
 from codesearch_resources.calls import Allow, CallError, Deny, Estimate, Usage
 from codesearch_resources.quota.desk import Desk
 from codesearch_resources.quota.guard import decide, is_unknown, line
-from codesearch_resources.quota.metered import MeteredGuard
+from codesearch_resources.quota.metered import MeteredGuard, price_objection
 from codesearch_resources.quota.rates import CREDITS_PER_DOLLAR, cost, rate_card
 from codesearch_resources.results import Results
 from codesearch_resources.settings import RepositorySettings, Settings
-from codesearch_resources.store import Store, batched
-from codesearch_resources.summarizers import extractive
-from codesearch_resources.summarizers.base import Piece
+from codesearch_resources.store import Store
 from codesearch_resources.summarizers.chain import Chain, Link
-from codesearch_resources.summarizers.prompt import OUTPUT_CAP, build
+from codesearch_resources.summarizers.prompt import OUTPUT_CAP
 
-BATCH = 2_000
-# Real tokens of a request by its estimate: between the tokenizers measured in docs/providers.md.
-TYPICAL = 0.93
+# Real tokens of a request by its estimate: within 15 % of each tokenizer in docs/quota.md.
+TYPICAL = 0.96
 LEAST_OUTPUT = 10  # tokens of the shortest sentence
 WORTH_ADVICE = 1.0  # dollars
 USUAL_SECONDS = 5.0  # of a call, where none was made yet
 USUAL_CALLS = 200  # the last ones, which tell the pace
-
-
-@dataclass(slots=True)
-class RepositoryPlan:
-    """One repository: chunks that need a summary, and what was found without a call."""
-
-    repo: str
-    chunks: int = 0
-    needed: int = 0
-    calls: int = 0
-    marked: int = 0  # of the calls, those for tests and documents
-    indexed: bool = True
 
 
 @dataclass(slots=True)
@@ -94,17 +78,6 @@ class Plan:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Call:
-    """One call that the plan counts."""
-
-    repo: str
-    local_only: bool
-    providers: tuple[str, ...]  # who may write it; empty: the whole chain
-    marked: bool
-    input_tokens: dict[str, int]  # by provider
-
-
 def make_plan(
     settings: Settings,
     store: Store,
@@ -115,7 +88,8 @@ def make_plan(
 ) -> Plan:
     """What `codesearch index` of these repositories would have written, by whom, for how much."""
     plan = Plan()
-    calls = list(_calls(plan, store, results, chain, entries))
+    cloud = {link.name for link in chain.links if _is_cloud(link)}
+    calls = list(counted(plan.repositories, cloud, store, results, chain, entries))
     guard = chain.guard(results)
     left = calls
     for link in chain.links:
@@ -132,70 +106,6 @@ def make_plan(
     return plan
 
 
-def _calls(
-    plan: Plan,
-    store: Store,
-    results: Results,
-    chain: Chain,
-    entries: Sequence[RepositorySettings],
-) -> Iterable[Call]:
-    """The calls over all repositories: equal content once, short cuts taken."""
-    seen: set[str] = set()
-    for entry in entries:
-        found = RepositoryPlan(entry.name)
-        plan.repositories.append(found)
-        if store.repository_row(entry.name).get("chunks_commit") is None:
-            found.indexed = False
-            continue
-        wanted = summary_list.wanted(store, entry.name)
-        grades = _grades(store, results, entry.name, wanted)
-        waiting = summary_list.waiting(results, chain, wanted, grades)
-        found.chunks = len(wanted)
-        found.needed = sum(len(same) for same in waiting.values())
-        fresh = [same[0] for text, same in waiting.items() if text not in seen]
-        seen |= waiting.keys()
-        found.calls = len(fresh)
-        for batch in batched(fresh, BATCH):
-            pieces = summary_list.pieces(store, batch)
-            for chunk in batch:
-                marked = bool({"test", "docs"} & set(chunk.marks))
-                found.marked += marked
-                tokens = _tokens(pieces[chunk.chunk_id], chain)
-                yield Call(entry.name, entry.local_only, entry.summarizers, marked, tokens)
-
-
-def _tokens(piece: Piece, chain: Chain) -> dict[str, int]:
-    return {
-        link.name: build(
-            piece,
-            link.caller.settings.context_tokens,
-            thinking_tokens=link.caller.settings.thinking_tokens,
-        ).input_tokens
-        for link in chain.links
-    }
-
-
-def _grades(store: Store, results: Results, repo: str, wanted: Sequence[Chunk]) -> dict[str, str]:
-    """The grade of each chunk as the run's first step would leave it."""
-    known = summary_list.known(store, repo)
-    replaced = results.replaced(chunk.key for chunk in wanted)
-    grades = {
-        chunk.chunk_id: str(known[chunk.chunk_id]["grade"])
-        for chunk in wanted
-        if chunk.chunk_id in known and summary_list.stands(known[chunk.chunk_id], chunk, replaced)
-    }
-    paid = results.find(chunk.key for chunk in wanted if grades.get(chunk.chunk_id) != "model")
-    for chunk in wanted:
-        if chunk.key in paid:
-            grades[chunk.chunk_id] = "model"
-    stand_in = extractive.Extractive()
-    for batch in batched([chunk for chunk in wanted if chunk.chunk_id not in grades], BATCH):
-        pieces = summary_list.pieces(store, batch)
-        for chunk in batch:
-            grades[chunk.chunk_id] = stand_in.extract(pieces[chunk.chunk_id]).grade
-    return grades
-
-
 def _share(
     link: Link,
     calls: Sequence[Call],
@@ -210,13 +120,22 @@ def _share(
     if found.cloud is None:
         found.why = "its server does not answer now"
         return found, list(calls)
-    theirs = [call for call in calls if call.providers and link.name not in call.providers]
-    elsewhere = set(map(id, theirs))
-    kept = [call for call in calls if id(call) not in elsewhere and found.cloud and call.local_only]
-    passed = elsewhere | set(map(id, kept))
-    mine = [call for call in calls if id(call) not in passed]
-    if kept:
-        found.why = f"{len(kept):,} calls are of repositories that are local_only"
+    held = link.holding(results)
+    if held is not None and held.until is not None:  # else a person's `index` tries it again
+        found.why = f"{held.why}; from {held.until:%a %H:%M} UTC on"
+        return found, list(calls)
+    given_up = link.given_up(results, [call.key for call in calls])
+    theirs: list[Call] = []
+    kept: list[Call] = []
+    mine: list[Call] = []
+    for call in calls:
+        if (call.providers and link.name not in call.providers) or call.key in given_up:
+            theirs.append(call)
+        elif found.cloud and (call.local_only or link.name in call.secret):
+            kept.append(call)
+        else:
+            mine.append(call)
+    found.why = _kept_back(kept)
     room = len(mine)
     desk = guard.desk(told.limit)
     if found.cloud and mine:
@@ -227,6 +146,15 @@ def _share(
     taken, rest = mine[:room], mine[room:]
     _fill(found, link, taken, desk, results, now)
     return found, [*theirs, *kept, *rest]
+
+
+def _kept_back(kept: Sequence[Call]) -> str:
+    """What may not leave for the cloud, in words."""
+    local = sum(call.local_only for call in kept)
+    reasons = [f"{local:,} calls are of repositories that are local_only"] if local else []
+    secret = len(kept) - local
+    reasons += [f"{secret:,} calls seem to hold a secret, which stays here"] if secret else []
+    return "; ".join(reasons)
 
 
 def _is_cloud(link: Link) -> bool | None:
@@ -244,22 +172,31 @@ def _room(
     usual = round(statistics.mean(call.input_tokens[link.name] for call in calls))
     cap = _output_cap(link)
     estimate = Estimate(link.name, link.model, told.limit, "summary", usual, cap)
+    objection = price_objection(told, settings.limits)
+    if objection is not None:
+        return 0, objection.why
     decision = decide(desk.rules, desk.state, desk.books, estimate, now)
     if desk.rules.shared and not told.allow_subscription:
         return 0, "it does not say `allow_subscription: true`"
     if isinstance(decision, Deny):
         return 0, decision.why
-    if not isinstance(decision, Allow) and _until_reset(desk, now):
+    if not isinstance(decision, Allow) and (_is_refused(desk, now) or _until_reset(desk, now)):
         return 0, f"{decision.why}; from {decision.until:%a %H:%M} UTC on"
     if desk.rules.shared:
         return _room_in_windows(desk, estimate, len(calls))
-    budget, each = settings.limits.budget, desk.rules.expected(estimate)
-    if budget is not None and not each:
-        return 0, "no price is known for it, and limits.dollars_per_day is set"
+    # Agreed to without a price, it counts towards no budget.
+    priced = link.model in desk.rules.prices
+    budget, each = settings.limits.budget, desk.rules.expected(estimate) if priced else None
     if budget is not None and each and len(calls) * each > budget:
         days = len(calls) * each / budget
         return len(calls), f"limits.dollars_per_day spreads it over {days:.1f} days"
     return len(calls), ""
+
+
+def _is_refused(desk: Desk, now: float) -> bool:
+    """Whether the provider itself said until when."""
+    refused = desk.books.breakers.get("refused")
+    return refused is not None and (refused.until or 0.0) > now
 
 
 def _until_reset(desk: Desk, now: float) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 LOCK_WAIT = 30.0  # seconds for another process that writes
 LOOKUP_BATCH = 500  # bound variables a statement
 POOL = 64  # connections; a thread that calls a provider holds one for a moment only
@@ -151,6 +151,16 @@ meter_marks = sa.Table(
     sa.Column("at", sa.Float, nullable=False),
 )
 
+# The refusal that keeps a meter closed, whoever met it. Instants are epoch seconds.
+meter_refusals = sa.Table(
+    "meter_refusals",
+    metadata,
+    sa.Column("meter", sa.String, primary_key=True),
+    sa.Column("why", sa.String, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("until", sa.Float, nullable=False),
+)
+
 # What each version adds to tables that the one before it had; new tables are simply made.
 _MIGRATIONS = {
     1: (
@@ -161,6 +171,7 @@ _MIGRATIONS = {
     ),
     2: (),
     3: (),
+    4: (),
 }
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from calls import QUICK, Desk, desk, ollama, openai, pieces
 from simulator import Simulator, fault
 
-from codesearch_resources.summarizers.base import summary_key
+from codesearch_resources.summarizers.base import Piece, summary_key
 
 
 @pytest.fixture
@@ -292,3 +293,46 @@ def test_hanging_calls_keep_no_slice_from_ending(at: Desk, server: Simulator) ->
     assert time.monotonic() - began < 0.3 + 2 * QUICK.grace + 4
     assert found == {}
     assert at.results.ledger.in_flight() == [] or at.results.close() is None
+
+
+# Put together here, so that none stands in this file.
+SECRET = "AK" + "IA" + "Q7RBTNW3ZKX5MDYH"
+
+
+def secretive() -> list[Piece]:
+    found = pieces(5)
+    text = found[2].text + f"    client = Client('{SECRET}')\n"
+    return [*found[:2], replace(found[2], text=text), *found[3:]]
+
+
+def test_a_secret_found_stays_here_and_is_written_by_the_same_model_at_home(
+    at: Desk, server: Simulator, second: Simulator
+) -> None:
+    server.remote.add("smol:F16")
+    chain = at.chain(ollama(server, "far", price=FREE), ollama(second, "home"))
+    found, order = at.ask(chain, secretive(), local_only=False)
+    assert {name: summary.provider for name, summary in found.items()} == {
+        f"work_{n}": "home" if n == 2 else "far" for n in range(5)
+    }
+    assert all(SECRET not in call.prompt for call in server.calls)
+    assert [SECRET in call.prompt for call in second.calls] == [True]
+    assert order.remainder.lines() == [
+        "1 held back: it seems to hold a secret, which must not leave this machine"
+    ]
+
+
+def test_a_secret_found_is_counted_and_scanned_once(at: Desk, server: Simulator) -> None:
+    server.remote.add("smol:F16")
+    for sent in (4, 4):
+        chain = at.chain(ollama(server, "far", price=FREE))
+        found, order = at.ask(chain, secretive(), local_only=False)
+        assert (len(found), len(server.calls)) == (4, sent)
+    assert order.remainder.held == {}  # given up by now, like what a model cannot do
+    key = summary_key("hash-of-work_2")
+    assert chain.given_up(at.results, [key]) == {key}
+    (place,) = at.results.quarantine.counts()
+    assert place == f"smol:F16 at {server.url}"
+    why = at.results.quarantine.given_up([key], place)[key]
+    assert "it seems to hold a secret (aws-key-id)" in why
+    assert SECRET not in why
+    assert len(at.results.ledger.entries()) == 4

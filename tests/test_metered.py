@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,15 @@ from calls import QUICK, Desk, desk, ollama, pieces
 from simulator import Simulator, fault
 
 from codesearch_resources.calls import Allow, CallError, Deny, Estimate, Usage, Wait
-from codesearch_resources.ledger import Ledger, NoSlot
+from codesearch_resources.ledger import Ledger, NoSlot, Reserved
 from codesearch_resources.quota.metered import MeteredGuard
 from codesearch_resources.quota.windows import Report, Window
 from codesearch_resources.results import Results
+from codesearch_resources.settings import load
 from codesearch_resources.settings_limits import Limits
 from codesearch_resources.settings_meters import FileReading, MeterSettings
 from codesearch_resources.settings_summarizers import OllamaSettings, Price
-from codesearch_resources.summarizers.chain import Chain
+from codesearch_resources.summarizers.chain import Chain, make_chain
 from codesearch_resources.summarizers.order import Order
 
 WEEK = 604_800.0
@@ -261,14 +263,160 @@ def test_a_resumed_meter_begins_slowly_again_after_a_restart(tmp_path: Path) -> 
         assert isinstance(guarded(results, links, clock, meters=meters).allow(ESTIMATE), Allow)
 
 
-def _booked(results: Results) -> None:
-    from datetime import timedelta
-
-    from codesearch_resources.ledger import Reserved
-
-    row = results.ledger.reserve(ESTIMATE, [], slots=99, lasts=timedelta(seconds=60))
+def _booked(results: Results, estimate: Estimate = ESTIMATE, cost: float | None = None) -> None:
+    row = results.ledger.reserve(estimate, [], slots=99, lasts=timedelta(seconds=60))
     assert isinstance(row, Reserved)
-    results.ledger.settle(row.attempt, Usage(input=300, output=50), {}, response="", seconds=0.1)
+    usage = Usage(input=300, output=50)
+    results.ledger.settle(row.attempt, usage, {}, response="", seconds=0.1, cost=cost)
+
+
+@pytest.mark.parametrize(
+    ("model", "cost", "subscription", "spent"),
+    [
+        ("gone", 0.0009, False, 0.0009),  # as it was booked
+        ("gone", 0.0009, True, 0.0009 * 25),  # a key became a subscription
+        ("gpt-5.3-codex", None, True, (300 * 43.75 + 50 * 350) / 1e6),  # by the card
+        ("gone", None, False, (300 * 1 + 50 * 2) / 1e6),  # nobody knows: the dearest there is
+    ],
+)
+def test_calls_of_a_model_that_left_the_settings_keep_their_price(
+    office: Desk, model: str, cost: float | None, subscription: bool, spent: float
+) -> None:
+    before = Estimate("off", model, "pool", "summary", 300, 140)
+    _booked(office.results, before, cost)
+    links = [link(meter="pool", price=CHEAP, allow_subscription=True)]
+    pool = [meter("pool", subscription=subscription)]
+    clock = Clock()
+    clock.now = time.time()
+    limits = Limits(dollars_per_day=1.0)
+    books = guarded(office.results, links, clock, meters=pool, limits=limits).desk("pool")
+    books.catch_up(clock.now)
+    assert books.books.spent == pytest.approx(spent)
+
+
+def test_what_an_embedder_takes_of_a_shared_meter_is_known_to_the_chain(tmp_path: Path) -> None:
+    """By the embedder's own price, which no ledger has for a subscription."""
+    file = tmp_path / "codesearch.yaml"
+    file.write_text(
+        "repositories: []\n"
+        "embedder: {kind: openai_compatible, url: 'http://localhost:9', model: vectors,"
+        " dimensions: 64, meter: plan, price: {input: 40, output: 0}}\n"
+        "summarizers:\n  - {name: far, kind: openai_chat, url: 'https://api.example', model: words,"
+        " meter: plan, price: {input: 1, output: 2}}\n"
+        "meters:\n  - {name: plan}\n"
+    )
+    settings = load(file)
+    settings.data_dir.mkdir()
+    with closing(Results(settings.data_dir)) as results:
+        _booked(results, Estimate("embedder", "vectors", "plan", "embedding", 300, 0))
+        found = make_chain(settings).guard(results).desk("plan")
+        found.catch_up(time.time())
+    assert found.books.spent == pytest.approx(300 * 40 * 25 / 1e6)
+
+
+def _refused(seconds: float) -> CallError:
+    until = datetime.now(UTC) + timedelta(seconds=seconds)
+    return CallError("quota_window", "the usage limit has been reached", resets_at=until)
+
+
+def test_w14_a_refusal_closes_the_meter_in_every_process_and_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    links = [link(meter="pool", price=CHEAP), link("off", meter="pool", price=CHEAP)]
+    pool = [meter("pool", subscription=False)]
+    one_asks = Estimate("far", "m", "pool", "summary", 300, 140)
+    other_asks = Estimate("off", "m", "pool", "embedding", 300, 140)
+    clock = Clock()
+    clock.now = time.time()
+    with closing(Results(tmp_path)) as one, closing(Results(tmp_path)) as other:
+        here, there = (guarded(r, links, clock, meters=pool) for r in (one, other))
+        for guard, asked in ((here, one_asks), (there, other_asks)):
+            assert isinstance(guard.allow(asked), Allow)
+            guard.cancel()
+        assert isinstance(here.allow(one_asks), Allow)
+        here.observe(one_asks, None, {}, _refused(7_200))
+        clock.now += 3
+        found = there.allow(other_asks)
+        assert isinstance(found, Wait)
+        assert found.why == "the usage limit has been reached"
+        assert abs(found.until.timestamp() - clock.now - 7_200) < 60
+    with closing(Results(tmp_path)) as anew:
+        guard = guarded(anew, links, clock, meters=pool)
+        assert isinstance(guard.allow(other_asks), Wait)
+        assert anew.meters.resume("pool", clock.now) == ["refused"]
+        clock.now += 3
+        assert isinstance(guard.allow(other_asks), Allow)
+
+
+def test_w14_a_reset_that_another_process_saw_lifts_the_refusal(tmp_path: Path) -> None:
+    clock = Clock()
+    clock.now = time.time()
+    links, key = [link(price=CHEAP)], [meter(subscription=False)]
+    with closing(Results(tmp_path)) as one, closing(Results(tmp_path)) as other:
+        here, there = (guarded(r, links, clock, meters=key) for r in (one, other))
+        one.meters.keep("far", _week(0.9, clock.now))
+        assert isinstance(here.allow(ESTIMATE), Allow)
+        here.observe(ESTIMATE, None, {}, _refused(86_400))
+        for _ in range(2):
+            clock.now += 60
+            one.meters.keep("far", _week(0.0, clock.now, resets_in=7 * 86_400.0))
+        assert isinstance(there.allow(ESTIMATE), Allow)  # it read the reset
+        there.cancel()
+        assert other.meters.refusal("far") is None
+        clock.now += 3
+        assert isinstance(here.allow(ESTIMATE), Allow)
+
+
+def _week(used: float, now: float, resets_in: float = 86_400.0) -> Report:
+    one = Window("week", WEEK, used, now + resets_in, "weekly", heard_at=now, source="test")
+    return Report("test", now, (one,))
+
+
+@pytest.mark.parametrize("seconds", [-60.0, 9e9])
+def test_a_reset_time_that_cannot_be_is_waited_for_by_probes(office: Desk, seconds: float) -> None:
+    clock = Clock()
+    clock.now = time.time()
+    guard = guarded(office.results, [link(price=CHEAP)], clock)
+    assert isinstance(guard.allow(ESTIMATE), Allow)
+    guard.observe(ESTIMATE, None, {}, _refused(seconds))
+    found = guard.allow(ESTIMATE)
+    assert isinstance(found, Wait)
+    assert abs(found.until.timestamp() - clock.now - 900) < 1
+
+
+def test_the_pause_after_refusals_without_a_time_goes_on_doubling_after_a_restart(
+    office: Desk,
+) -> None:
+    clock = Clock()
+    clock.now = time.time()
+    error = CallError("quota_window", "the usage limit has been reached")
+    pauses = []
+    for _ in range(3):
+        guard = guarded(office.results, [link(price=CHEAP)], clock)
+        assert isinstance(guard.allow(ESTIMATE), Allow)
+        row = office.results.ledger.reserve(ESTIMATE, [], slots=9, lasts=timedelta(seconds=60))
+        assert isinstance(row, Reserved)
+        office.results.ledger.fail(row.attempt, error)
+        guard.observe(ESTIMATE, None, {}, error)
+        found = guard.allow(ESTIMATE)
+        assert isinstance(found, Wait)
+        pauses.append(round((found.until.timestamp() - clock.now) / 60))
+        clock.now = found.until.timestamp() + 1
+    assert pauses == [15, 30, 60]
+
+
+def test_the_yes_to_an_unknown_price_of_a_subscription_is_each_providers_own(office: Desk) -> None:
+    office.results.meters.keep("pool", weekly(0.1))
+    links = [
+        link("far", meter="pool", allow_subscription=True, price_unknown_ok=True),
+        link("off", meter="pool", allow_subscription=True),
+    ]
+    limits = Limits(dollars_per_day=1.0)
+    guard = guarded(office.results, links, limits=limits, meters=[meter("pool")])
+    found = guard.allow(Estimate("off", "m", "pool", "summary", 300, 140))
+    assert isinstance(found, Deny)
+    assert "no price is known" in found.why
+    assert isinstance(guard.allow(Estimate("far", "m", "pool", "summary", 300, 140)), Allow)
 
 
 def test_a_file_is_read_as_the_meter_and_kept_as_it_came(office: Desk, tmp_path: Path) -> None:
@@ -434,6 +582,31 @@ def test_17_a_local_only_repository_with_its_provider_down_stays_at_home(office:
         )
     assert (written, far.calls) == ({}, [])
     assert "local_only" in order.remainder.closed["codex"]
+
+
+def test_18_a_plain_name_that_is_remote_behind_the_local_server_is_refused(office: Desk) -> None:
+    with Simulator(remote=["smol:F16"]) as server:
+        written, order = office.ask(chain(ollama(server, "local"), meters=[]), pieces(3))
+        assert (written, server.calls) == ({}, [])
+    assert "passes smol:F16 on to https://ollama.com" in order.remainder.closed["local"]
+    assert office.results.ledger.entries() == []
+
+
+@pytest.mark.parametrize("name", ["not_done", "load", "length", "truncated"])
+def test_19_an_answer_of_ollama_that_is_none_is_rejected_and_charged(
+    office: Desk, name: str
+) -> None:
+    """Cut in its first sentence, not finished, only loaded, or after half of the prompt."""
+    with Simulator() as server:
+        bad = fault(name, text="It adds two numbers and then it")
+        server.always(lambda call: bad if "work_1(" in call.prompt else None)
+        links = chain(ollama(server, "local"), meters=[])
+        written, order = office.ask(links, pieces(3))
+        assert set(written) == {"work_0", "work_2"}
+        assert sum(call.fault is not None for call in server.calls) >= 2
+    assert order.remainder.held.total() == 1
+    rejected = [e for e in office.results.ledger.entries() if e.status != "settled"]
+    assert all(entry.trouble == "item" and entry.counted_input > 0 for entry in rejected)
 
 
 def test_21_no_second_request_after_the_money_is_gone(office: Desk) -> None:

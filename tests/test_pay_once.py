@@ -90,7 +90,7 @@ def campaign(folder: Path, count: int, kills: int, seconds: float) -> None:
         assert spent.output >= counted_output
 
 
-def test_ten_kills_lose_nothing_and_pay_only_for_what_was_in_flight(tmp_path: Path) -> None:
+def test_15_ten_kills_lose_nothing_and_pay_only_for_what_was_in_flight(tmp_path: Path) -> None:
     campaign(tmp_path, 300, 10, 0.3)
 
 

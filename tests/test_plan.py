@@ -1,8 +1,10 @@
 """`codesearch plan` against what the run then does, and consent for runs beyond their limits."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from simulator import Simulator
 from codesearch.cli import main
 from codesearch_assets.plan import Plan
 from codesearch_assets.runs import index
+from codesearch_resources.quota.kept import Refusal
 from codesearch_resources.results import Results
 from codesearch_resources.results_copy import FOLDER
 
@@ -138,6 +141,78 @@ def test_pause_and_resume_by_the_command_line(
     assert run.invoke(main, ["quota", "resume", *file]).exit_code == 0
     workspace.index()
     assert len(server.calls) == 6
+
+
+def test_the_embedders_meter_is_paused_and_shown_as_the_others(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    server: Simulator,
+) -> None:
+    extra = chain(server) + (
+        f"embedder: {{kind: ollama, url: {server.url}, model: nomen-embed, dimensions: 64, "
+        "local_only: false, meter: vectors}\n"
+        "meters:\n  - {name: vectors, subscription: false}\n"
+    )
+    workspace = make_workspace(make_tree("api", FILES), extra=extra)
+    workspace.settings.data_dir.mkdir(parents=True)
+    run, file = CliRunner(), ["--config", str(workspace.file)]
+    assert run.invoke(main, ["quota", "pause", "vectors", *file]).exit_code == 0
+    told = run.invoke(main, ["quota", "status", *file]).output
+    assert "vectors (key; embedder)" in told
+    assert "stopped (paused): paused by hand" in told
+    assert "far (key; far)" in told
+    assert "closed: paused" in run.invoke(main, ["quota", "resume", "vectors", *file]).output
+
+
+def test_a_plan_gives_nothing_to_a_provider_whose_price_nobody_agreed_to(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    server: Simulator,
+) -> None:
+    """Though another on the same meter has its yes; and what has no price spreads over no days."""
+    server.remote.add("other-model")
+    links = (
+        "summarizers:\n"
+        f"  - {{name: far, kind: ollama, url: {server.url}, model: far-model, meter: pool}}\n"
+        f"  - {{name: agreed, kind: ollama, url: {server.url}, model: other-model, meter: pool,"
+        " price_unknown_ok: true}\n"
+        "meters:\n  - {name: pool, subscription: false}\n"
+        "limits: {dollars_per_day: 0.0001, max_calls_per_run: 0}\n"
+    )
+    extra = "defaults: {local_only: false}\n" + links
+    workspace = make_workspace(make_tree("api", FILES), extra=extra)
+    workspace.index()
+    far, agreed = planned(workspace)["providers"]
+    assert (far["calls"], agreed["calls"], agreed["why"]) == (0, len(FILES), "")
+    assert "no price is known" in far["why"]
+    workspace.file.write_text(
+        workspace.file.read_text().replace("max_calls_per_run: 0", "max_calls_per_run: 100")
+    )
+    workspace.index()
+    assert [call.model for call in server.calls] == ["other-model"] * len(FILES)
+
+
+@pytest.mark.parametrize("whose", ["provider", "meter"])
+def test_a_plan_gives_nothing_to_who_is_left_alone(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    server: Simulator,
+    whose: str,
+) -> None:
+    extra = chain(server, max_calls_per_run=0)
+    workspace = make_workspace(make_tree("api", FILES), extra=extra)
+    workspace.index()
+    until = datetime.now(UTC) + timedelta(days=1)
+    with closing(Results(workspace.settings.data_dir)) as results:
+        if whose == "provider":
+            why = "the limit is reached"
+            results.breakers.open("far", "", "quota_window", why, until=until, settings="")
+        else:  # an embedder on the same meter met it
+            now = time.time()
+            results.meters.refuse("far", Refusal("the limit is reached", now, until.timestamp()))
+    (far,) = planned(workspace)["providers"]
+    assert far["calls"] == 0
+    assert far["why"] == f"the limit is reached; from {until:%a %H:%M} UTC on"
 
 
 def test_the_status_of_a_subscription_says_all_of_a_window(

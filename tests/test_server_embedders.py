@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from simulator import Call, Fault, Simulator, fault
 from codesearch_resources.embedders import server as server_module
 from codesearch_resources.embedders.base import Document, EmbeddingError, TextsRefused
 from codesearch_resources.embedders.identity import identity
-from codesearch_resources.embedders.server import batches, server_embedder
+from codesearch_resources.embedders.server import ServerEmbedder, batches, server_embedder
 from codesearch_resources.results import Results
 
 KINDS = ("ollama", "openai_compatible")
@@ -158,10 +158,10 @@ def test_a_text_with_an_unusable_vector_is_refused_alone(
         pytest.param((500, "failed to encode response: json: unsupported value: NaN"), id="nan"),
     ],
 )
-def test_a_batch_refused_for_one_text_is_halved(
+def test_20_a_batch_refused_for_one_text_is_halved(
     kind: str, body: tuple[int, str], tmp_path: Path
 ) -> None:
-    """Guard test 20: the others are stored, one is refused, in at most 2 log2(n) + 1 calls."""
+    """The others are stored, one is refused, in at most 2 log2(n) + 1 calls."""
     texts = WORDS[:64]
     with EmbeddingServer() as server:
         status, said = body
@@ -549,6 +549,56 @@ def test_a_kill_costs_what_was_under_way(tmp_path: Path) -> None:
 
 
 # Names
+
+
+def far_embedder(server: Simulator, folder: Path, limits: str, **more: Any) -> ServerEmbedder:
+    """An embedder whose model is remote behind the local endpoint: the cloud."""
+    server.remote.add("nomen-embed")
+    settings = settings_for(server.url, local_only=False, **more)
+    return server_embedder(settings, around(folder, f"repositories: []\nlimits: {limits}\n"))
+
+
+def test_what_a_run_may_spend_is_its_own_however_many_batches_it_is_asked_in(
+    tmp_path: Path,
+) -> None:
+    price = {"input": 1000, "output": 0}
+    limits = "{max_spend_per_run: 0.5, dollars_per_day: unlimited}"
+    with EmbeddingServer() as server:
+        embedder = far_embedder(server, tmp_path, limits, price=price)
+        batches_of_ten = (WORDS[at : at + 10] for at in range(0, len(WORDS), 10))
+        with pytest.raises(EmbeddingError, match=r"limits\.max_spend_per_run is used up"):
+            _embed_all(embedder, batches_of_ten)
+        spent = server.counted[0] * 1000 / 1e6
+        assert 0.2 < spent <= 0.5
+        # The next run has its own.
+        far_embedder(server, tmp_path, limits, price=price).embed(WORDS[-10:], "document")
+
+
+def test_calls_of_a_run_are_counted_over_its_batches(tmp_path: Path) -> None:
+    limits = "{max_calls_per_run: 6, dollars_per_day: unlimited}"
+    with EmbeddingServer() as server:
+        embedder = far_embedder(server, tmp_path, limits)
+        with pytest.raises(EmbeddingError, match="max_calls_per_run"):
+            _embed_all(embedder, ([word] for word in WORDS))
+        assert len(server.calls) == 6
+
+
+def _embed_all(embedder: ServerEmbedder, batches: Iterable[list[str]]) -> None:
+    for texts in batches:
+        embedder.embed(texts, "document")
+
+
+def test_a_limit_window_that_is_used_up_is_asked_about_no_more(tmp_path: Path) -> None:
+    limits = "{dollars_per_day: unlimited}"
+    with EmbeddingServer() as server:
+        embedder = far_embedder(server, tmp_path, limits)
+        embedder.embed(WORDS[:3], "document")
+        server.always(fault("quota_window", resets_in=7_200))
+        before = len(server.calls)
+        for asked in (embedder, far_embedder(server, tmp_path, limits)):
+            with pytest.raises(EmbeddingError):
+                asked.embed(WORDS[3:5], "document")
+        assert len(server.calls) == before + 1
 
 
 def test_sets_are_apart_by_kind_model_view_and_revision() -> None:

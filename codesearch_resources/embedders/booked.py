@@ -13,8 +13,8 @@ from codesearch_resources.egress import Gate, SecretFound
 from codesearch_resources.embedders.wire import Embedded, Wire
 from codesearch_resources.kept_vectors import KeptVectors
 from codesearch_resources.ledger import Ledger, NoSlot, Reserved
-from codesearch_resources.quota.base import Guard
-from codesearch_resources.quota.metered import MeteredGuard, price_of
+from codesearch_resources.quota.base import Guard, Tally
+from codesearch_resources.quota.metered import MeteredGuard, drawing, price_of
 from codesearch_resources.quota.rates import Rate, cost
 from codesearch_resources.results import Results
 from codesearch_resources.settings import Settings
@@ -37,9 +37,9 @@ class Books:
 
 @contextmanager
 def books(
-    settings: ServerSettings, around: Settings, gate: Gate, local_only: bool
+    settings: ServerSettings, around: Settings, gate: Gate, local_only: bool, tally: Tally
 ) -> Iterator[Books]:
-    """What documents go through on their way to this embedder."""
+    """What documents go through on their way to this embedder; `tally` of the run."""
     results = Results(around.data_dir)
     results.ledger.recover()  # the slots of a process that was killed
     try:
@@ -52,6 +52,7 @@ def books(
                 around=around,
                 gate=gate,
                 local_only=local_only,
+                tally=tally,
             ),
         )
     finally:
@@ -65,17 +66,20 @@ def booked(
     around: Settings,
     gate: Gate,
     local_only: bool,
+    tally: Tally,
 ) -> "Booked":
     """A wire behind gate, guard and ledger."""
     rate = price_of(settings, around.meters)
+    others = [one for one in drawing(around) if one.name != settings.name]
     guard = MeteredGuard(
-        [settings],
+        [settings, *others],
         lambda _provider: gate.reach(wire.place()) == "cloud",
         around.limits,
         results,
         meters=around.meters,
         folder=around.file.parent,
         zone=around.nightly.timezone,
+        tally=tally,
     )
     return Booked(
         wire,

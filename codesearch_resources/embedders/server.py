@@ -26,6 +26,7 @@ from codesearch_resources.embedders.openai_compatible import OpenAICompatibleWir
 from codesearch_resources.embedders.proof import prove
 from codesearch_resources.embedders.questions import Questions, stored_fingerprint
 from codesearch_resources.embedders.wire import Embedded, Wire
+from codesearch_resources.quota.base import Tally
 from codesearch_resources.settings import Settings
 from codesearch_resources.settings_embedders import OllamaEmbedderSettings, ServerSettings
 from codesearch_resources.summarizers.prompt import estimate
@@ -283,13 +284,13 @@ def server_embedder(settings: ServerSettings, around: Settings) -> ServerEmbedde
     repos = any(entry.local_only for entry in around.repositories)
     local_only = settings.local_only or repos
 
-    def open_books() -> "AbstractContextManager[Books]":
+    def open_books(tally: Tally) -> "AbstractContextManager[Books]":
         from codesearch_resources.embedders.booked import books  # SQLAlchemy
 
-        return books(settings, around, gate, local_only)
+        return books(settings, around, gate, local_only, tally)
 
     def booked(used: Wire, texts: Sequence[str]) -> Embedded:
-        with open_books() as opened:
+        with open_books(Tally()) as opened:  # a question is a run of its own
             return opened.booked(used).send(texts)
 
     wire = partial(_wire, settings, gate, local_only)
@@ -302,7 +303,9 @@ def server_embedder(settings: ServerSettings, around: Settings) -> ServerEmbedde
         fingerprint=partial(stored_fingerprint, results, f"{name}_{width}"),
         booked=booked,
     )
-    return ServerEmbedder(settings, wire=wire, books=open_books, questions=questions)
+    # An embedder is made for a run, and asked for its documents in batches.
+    books = partial(open_books, Tally())
+    return ServerEmbedder(settings, wire=wire, books=books, questions=questions)
 
 
 def _wire(settings: ServerSettings, gate: Gate, local_only: bool, timeout: float) -> Wire:

@@ -1,9 +1,19 @@
 """What every guard is: asked before each call, told how it ended."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from codesearch_resources.calls import CallError, Decision, Estimate, Usage
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run has had so far, over every guard that it is asked through: calls to the cloud and
+    dollars."""
+
+    calls: int = 0
+    dollars: float = 0.0
 
 
 class Guard(Protocol):

@@ -101,10 +101,13 @@ class Books:
         """What no reading can have seen: in flight, or settled too lately."""
         return self.unseen + self.flying
 
-    def reserve(self, call: int, estimate: Estimate, now: float) -> None:
-        """A call is about to be sent."""
+    def reserve(
+        self, call: int, estimate: Estimate, now: float, dollars: float | None = None
+    ) -> None:
+        """A call is about to be sent; `dollars`: what was booked for it, where it is an old one."""
         who = (estimate.provider, estimate.model)
-        expected = self.rules.expected(estimate) or 0.0
+        asked = Usage(input=estimate.input, output=estimate.output)
+        expected = self.rules.taken(estimate.model, asked, dollars) or 0.0
         self.calls += 1
         self.in_flight[call] = (who, expected, estimate)
         self.flying += expected
@@ -115,12 +118,14 @@ class Books:
         start.unseen += 1
         start.last_at = self.last_at = now
 
-    def settle(self, call: int, usage: Usage | None, now: float) -> None:
+    def settle(
+        self, call: int, usage: Usage | None, now: float, dollars: float | None = None
+    ) -> None:
         """An answer came. Without its usage it counts as half as much again as was expected."""
         who, expected, estimate = self._landed(call)
         found = self.charged.setdefault(who, Charged())
         found.answers += 1
-        taken = None if usage is None else self.rules.charged(estimate.model, usage)
+        taken = None if usage is None else self.rules.taken(estimate.model, usage, dollars)
         if usage is None or usage.input is None or usage.output is None:
             found.missing += 1
         if usage is not None and usage.input is not None:

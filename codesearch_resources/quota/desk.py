@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from codesearch_resources.calls import Allow, CallError, Decision, Estimate, Usage
 from codesearch_resources.log_file import LOGGER
 from codesearch_resources.quota.books import Books, Breaker
+from codesearch_resources.quota.fields import FURTHEST
 from codesearch_resources.quota.guard import decide
-from codesearch_resources.quota.kept import Kept, Past
+from codesearch_resources.quota.kept import Kept, Past, Refusal
 from codesearch_resources.quota.meter import MeterState, merge
 from codesearch_resources.quota.readers.base import Reader, ReadingError
 from codesearch_resources.quota.readers.make import Parse
@@ -116,10 +117,8 @@ class Desk:
         else:
             self.books.fail(call, now, charged=error.unsaid)
         if error is not None and error.trouble == "quota_window":
-            until = error.resets_at.timestamp() if error.resets_at else None
-            if until is None and error.retry_after:
-                until = now + error.retry_after
-            self.books.refuse(str(error), now, until)
+            self.books.refuse(str(error), now, _end_of(error, now))
+            self._keep_refusal(self.books.breakers["refused"])
         for parse in self._headers:
             if report := parse(headers, now):
                 self._kept.keep(self.rules.meter, report)
@@ -146,6 +145,7 @@ class Desk:
                 self.books.breakers[kind] = Breaker(kind, mark.why, mark.at)
             elif kind == PAUSED:
                 self.books.breakers.pop(kind, None)
+        self._take_refusal()
         self._keep_breakers(now)
 
     def _replay(self, now: float, *, first: bool) -> None:
@@ -171,7 +171,10 @@ class Desk:
         number = -row.id  # the calls of other processes count below zero
         if row.id not in self._open:
             found.append(
-                (row.began_at, lambda: self.books.reserve(number, row.estimate, row.began_at))
+                (
+                    row.began_at,
+                    lambda: self.books.reserve(number, row.estimate, row.began_at, row.expected),
+                )
             )
         if row.ended_at is None:
             self._open.add(row.id)
@@ -185,13 +188,33 @@ class Desk:
         if number not in self.books.in_flight:
             return
         if row.status == "settled" or row.usage.input is not None:
-            self.books.settle(number, row.usage, ended)
+            self.books.settle(number, row.usage, ended, row.cost)
         else:
             self.books.fail(number, ended, charged=row.charged)
+        if row.trouble == "quota_window":
+            self.books.refusals += 1
 
     def _hear(self, report: Report) -> None:
         self.state = merge(self.state, report)
         self.books.read(self.state)
+
+    def _keep_refusal(self, breaker: Breaker) -> None:
+        """A refusal closes the meter to every process and provider, also after a restart."""
+        if breaker.until is not None:
+            refusal = Refusal(breaker.why, breaker.since, breaker.until)
+            self._kept.refuse(self.rules.meter, refusal)
+
+    def _take_refusal(self) -> None:
+        """What any process was refused, until it is over or a reset is confirmed."""
+        found = self._kept.refusal(self.rules.meter)
+        if found is not None and self.books.reset_at > found.at:
+            self._kept.lift(self.rules.meter, self.books.reset_at)
+            found = None
+        if found is None:
+            self.books.breakers.pop("refused", None)
+        else:
+            told = Breaker("refused", found.why, found.at, found.until)
+            self.books.breakers["refused"] = told
 
     def _keep_breakers(self, now: float) -> None:
         """What stopped the job stops it in every process, and after a restart."""
@@ -201,6 +224,14 @@ class Desk:
                 self._marked.add(kind)
                 self._kept.mark(self.rules.meter, kind, breaker.why, now)
                 log.warning("meter %s is left alone: %s", self.rules.meter, breaker.why)
+
+
+def _end_of(error: CallError, now: float) -> float | None:
+    """The refusal's own reset time, where it can be believed, else its Retry-After."""
+    at = error.resets_at.timestamp() if error.resets_at else now
+    if now < at < now + FURTHEST:
+        return at
+    return now + min(error.retry_after, FURTHEST) if error.retry_after else None
 
 
 def _later(do: Callable[[Report], None], report: Report) -> Callable[[], None]:

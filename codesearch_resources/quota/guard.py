@@ -48,7 +48,7 @@ def _objections(
     if expected is None:
         yield Deny(
             f"the price of {estimate.model} is unknown: give it a `price`, or agree with "
-            "`price: unknown`"
+            "`price_unknown_ok: true`"
         )
         return
     yield from _budgets(rules, books, expected, now)

@@ -13,6 +13,7 @@ from codesearch_resources.quota.windows import Report, Window
 
 KEEP = 35 * 86_400.0  # seconds; longer than any window that is read every day
 _r, _m, _t = tables.readings.c, tables.meter_marks.c, tables.attempts.c
+_f = tables.meter_refusals.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,18 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A provider's refusal by a limit window, `at` and `until` in epoch seconds."""
+
+    why: str
+    at: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class Past:
-    """One attempt of the ledger, as the guard's books take it. Times are epoch seconds."""
+    """One attempt of the ledger, as the guard's books take it. Times are epoch seconds, `expected`
+    and `cost` the dollars that were booked, None where no price was known."""
 
     id: int
     owner: str
@@ -36,6 +47,8 @@ class Past:
     trouble: str | None
     began_at: float
     ended_at: float | None
+    expected: float | None = None
+    cost: float | None = None
 
     @property
     def charged(self) -> bool:
@@ -96,6 +109,8 @@ class Kept:
                 sa.delete(tables.meter_marks).where(_m.meter == meter).returning(_m.kind)
             )
             kinds = [kind for kind in gone.scalars() if kind != "resumed"]
+            refused = sa.delete(tables.meter_refusals).where(_f.meter == meter)
+            kinds += ["refused"] if connection.execute(refused).rowcount else []
             connection.execute(sa.insert(tables.meter_marks), row)
         return kinds
 
@@ -105,6 +120,40 @@ class Kept:
         with self._engine.connect() as connection:
             rows = connection.execute(query)
             return {row.kind: Mark(row.kind, row.why, row.at) for row in rows}
+
+    def refuse(self, meter: str, refusal: Refusal) -> None:
+        """Close a meter for every process; of two refusals the later end counts."""
+        row = {
+            "meter": meter,
+            "why": refusal.why,
+            "at": refusal.at,
+            "until": refusal.until,
+        }
+        statement = sqlite.insert(tables.meter_refusals).values(row)
+        statement = statement.on_conflict_do_update(
+            index_elements=["meter"],
+            set_={
+                "why": statement.excluded.why,
+                "at": statement.excluded.at,
+                "until": sa.func.max(_f.until, statement.excluded.until),
+            },
+        )
+        with self._writer.begin() as connection:
+            connection.execute(statement)
+
+    def refusal(self, meter: str) -> Refusal | None:
+        """What keeps a meter closed, in whatever process it was met."""
+        query = sa.select(_f.why, _f.at, _f.until).where(_f.meter == meter)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).first()
+            return None if row is None else Refusal(*row)
+
+    def lift(self, meter: str, reset_at: float) -> None:
+        """A reset was confirmed: refusals from before it are over."""
+        with self._writer.begin() as connection:
+            connection.execute(
+                sa.delete(tables.meter_refusals).where(_f.meter == meter, _f.at < reset_at)
+            )
 
     def attempts(
         self, meter: str, since: float, after: int = 0, again: Iterable[int] = ()
@@ -137,4 +186,15 @@ def _past(row: Any) -> Past:
     usage = Usage(row.input, row.cached, row.cache_write, row.output, row.reasoning)
     ended = None if row.ended_at is None else tables.epoch(row.ended_at)
     began = tables.epoch(row.began_at)
-    return Past(row.id, row.owner, estimate, usage, row.status, row.trouble, began, ended)
+    return Past(
+        row.id,
+        row.owner,
+        estimate,
+        usage,
+        row.status,
+        row.trouble,
+        began,
+        ended,
+        row.estimated_cost,
+        row.cost,
+    )

@@ -13,14 +13,17 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from codesearch_resources.calls import Allow, CallError, Decision, Deny, Estimate, Usage, Wait
+from codesearch_resources.quota.base import Tally
 from codesearch_resources.quota.desk import Desk
 from codesearch_resources.quota.rates import Rate, Unit, cost, own_rate, rate_card
 from codesearch_resources.quota.readers.make import from_headers, polled
 from codesearch_resources.quota.rules import Hours, Rules
 from codesearch_resources.results import Results
+from codesearch_resources.settings import Settings
+from codesearch_resources.settings_embedders import EmbeddedSettings
 from codesearch_resources.settings_limits import Limits
 from codesearch_resources.settings_meters import MeterSettings
-from codesearch_resources.settings_summarizers import Price
+from codesearch_resources.settings_summarizers import ExtractiveSettings, Price
 
 READ_AGAIN = 2.0  # seconds; what other processes spend meanwhile is seen after that
 _CODEX = ("codex_app_server", "codex_usage", "codex_headers")
@@ -41,6 +44,13 @@ class Drawing(Protocol):
     def price_unknown_ok(self) -> bool: ...
     @property
     def allow_subscription(self) -> bool: ...
+
+
+def drawing(settings: Settings) -> list[Drawing]:
+    """Whatever of a settings file may draw on a meter: the links of the chain and the embedder."""
+    links = [one for one in settings.summarizers if not isinstance(one, ExtractiveSettings)]
+    embedder = settings.embedder
+    return [*links, *([] if isinstance(embedder, EmbeddedSettings) else [embedder])]
 
 
 def price_of(link: Drawing, meters: Sequence[MeterSettings] = ()) -> Rate | None:
@@ -99,6 +109,13 @@ def _is_free(limits: Limits) -> bool:
     return limits.budget is None and limits.most_per_run is None
 
 
+def price_objection(link: Drawing, limits: Limits) -> Deny | None:
+    """Why a run within these limits does not ask a provider whose price nobody knows."""
+    if _is_free(limits) or link.price_unknown_ok or link.price is not None:
+        return None
+    return None if rate_card().find(link.model, "dollars") else _UNKNOWN_PRICE
+
+
 class MeteredGuard:
     """What every call of a run is asked through; for several threads at once."""
 
@@ -113,16 +130,20 @@ class MeteredGuard:
         folder: Path | None = None,
         zone: str = "UTC",
         clock: Callable[[], float] = time.time,
+        tally: Tally | None = None,
     ) -> None:
-        """`folder`: where relative paths of `meters` begin; `zone`: of their hours."""
+        """`links`: all that may draw on the meters, whoever of them asks here. `folder`: where
+        relative paths of `meters` begin; `zone`: of their hours. `tally`: of the run, where it is
+        asked through more than one guard."""
         self._is_cloud, self._clock = is_cloud, clock
         self._meters = {meter.name: meter for meter in meters}
         self._results = results
         self._meter_of = {link.name: link.limit for link in links}
         self._allowed = {link.name: link.allow_subscription for link in links}
-        self._unpriced = {link.name: _is_free(limits) or link.price_unknown_ok for link in links}
+        self._unpriced = {link.name: price_objection(link, limits) for link in links}
         self._turn = threading.Lock()
-        self._purse = Purse(limits, results, {link.name: price_of(link, meters) for link in links})
+        prices = {link.name: price_of(link, meters) for link in links}
+        self._purse = Purse(limits, results, prices, tally or Tally())
         self._desks = {
             name: _desk(name, links, self._meters.get(name), limits, results, folder, zone)
             for name in sorted({link.limit for link in links})
@@ -141,11 +162,8 @@ class MeteredGuard:
                     f"{estimate.meter} is a subscription, which {estimate.provider} may not draw "
                     "on: it does not say `allow_subscription: true`"
                 )
-            objection = self._purse.objection(
-                estimate,
-                now,
-                priced=not desk.rules.shared,
-                unpriced=self._unpriced[estimate.provider],
+            objection = self._unpriced[estimate.provider] or self._purse.objection(
+                estimate, now, priced=not desk.rules.shared
             )
             if objection is not None:
                 return objection
@@ -179,6 +197,11 @@ class MeteredGuard:
         return self._desks[meter]
 
     @property
+    def meter_of(self) -> Mapping[str, str]:
+        """The meter that each provider draws on, by its name."""
+        return self._meter_of
+
+    @property
     def desks(self) -> Mapping[str, Desk]:
         """Every meter's desk by its name."""
         return self._desks
@@ -202,22 +225,20 @@ class MeteredGuard:
 class Purse:
     """Calls and dollars of one run, and the dollars of the day over all providers."""
 
-    def __init__(self, limits: Limits, results: Results, prices: Mapping[str, Rate | None]) -> None:
+    def __init__(
+        self, limits: Limits, results: Results, prices: Mapping[str, Rate | None], tally: Tally
+    ) -> None:
         self._limits, self._results, self._prices = limits, results, prices
-        self._calls = 0
-        self._spent_run = 0.0
+        self._tally = tally
         self._pending: dict[int, float] = {}
         self._read_at = -READ_AGAIN
         self._day = datetime.min.replace(tzinfo=UTC)
         self._spent_day = 0.0
 
-    def objection(
-        self, estimate: Estimate, now: float, *, priced: bool, unpriced: bool
-    ) -> Decision | None:
-        """Why the run may not send it; `priced`: it costs dollars; `unpriced`: the user agreed to
-        a price that nobody knows."""
+    def objection(self, estimate: Estimate, now: float, *, priced: bool) -> Decision | None:
+        """Why the run may not send it; `priced`: it costs dollars."""
         most = self._limits.max_calls_per_run
-        if self._calls + len(self._pending) >= most:
+        if self._tally.calls + len(self._pending) >= most:
             return Deny(
                 f"{most} calls to the cloud in this run, as many as limits.max_calls_per_run allows"
             )
@@ -226,12 +247,11 @@ class Purse:
         expected = self._expected(estimate)
         per_run, budget = self._limits.most_per_run, self._limits.budget
         if expected is None:
-            return None if unpriced else _UNKNOWN_PRICE
+            return None  # the user agreed to a price that nobody knows
         under_way = sum(self._pending.values())
-        if per_run is not None and self._spent_run + under_way + expected > per_run:
-            return Deny(
-                f"limits.max_spend_per_run is used up ({self._spent_run:.2f} of {per_run:.2f})"
-            )
+        spent = self._tally.dollars
+        if per_run is not None and spent + under_way + expected > per_run:
+            return Deny(f"limits.max_spend_per_run is used up ({spent:.2f} of {per_run:.2f})")
         return self._within_day(budget, under_way + expected, now)
 
     def _within_day(self, budget: float | None, coming: float, now: float) -> Decision | None:
@@ -261,11 +281,11 @@ class Purse:
         expected = self._pending.pop(call, None)
         if expected is None:
             return
-        self._calls += 1
+        self._tally.calls += 1
         rate = self._prices[estimate.provider]
         found = cost(rate, usage) if rate and usage else None
         amount = expected if found is None else found.amount
-        self._spent_run += amount
+        self._tally.dollars += amount
         self._spent_day += amount
 
     def _expected(self, estimate: Estimate) -> float | None:
@@ -275,8 +295,8 @@ class Purse:
 
 
 _UNKNOWN_PRICE = Deny(
-    "no price is known for it, so limits.dollars_per_day and max_spend_per_run cannot be kept: "
-    "give the provider a price, agree with price_unknown_ok: true, or set both to unlimited"
+    "no price is known for it: give the provider a price, agree with price_unknown_ok: true, or "
+    "set limits.dollars_per_day and limits.max_spend_per_run to unlimited"
 )
 
 

@@ -6,7 +6,14 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import Literal
 
 from codesearch_resources.calls import Estimate, Usage
-from codesearch_resources.quota.rates import MILLION, Rate, cost, plain_name
+from codesearch_resources.quota.rates import (
+    CREDITS_PER_DOLLAR,
+    MILLION,
+    Rate,
+    cost,
+    plain_name,
+    rate_card,
+)
 
 RESERVE = {"5h": 0.5, "week": 0.4, "month": 0.3}
 # Parts that can be switched off, one at a time, to show what each is worth. No setting does it.
@@ -93,7 +100,26 @@ class Rules:
             return None if found is None else max(found.amount, _LEAST)
         if not self.unpriced or usage.input is None or usage.output is None:
             return None
-        return max((usage.input + _OUTPUT_WEIGHT * usage.output) / MILLION, _LEAST)
+        return _weight(usage.input, usage.output)
+
+    def taken(self, model: str, usage: Usage, dollars: float | None = None) -> float | None:
+        """What a call that was made takes, in the unit of the prices; None: the usage is unknown.
+
+        Its model may have left the settings since. Then what was booked for it counts, `dollars`,
+        else the card, else the dearest price there is, or the weight where the user agreed to
+        that: it was made, so it took something.
+        """
+        if usage.input is None or usage.output is None:
+            return None
+        rate = self.prices.get(model)
+        if rate is None and dollars is not None:
+            return max(dollars * (CREDITS_PER_DOLLAR if self.shared else 1.0), _LEAST)
+        rate = rate or rate_card().find(model, "credits" if self.shared else "dollars")
+        others = [] if self.unpriced else self.prices.values()
+        rates = [rate] if rate is not None else list(others)
+        found = [cost(rate, usage) for rate in rates]
+        amounts = [one.amount for one in found if one is not None]
+        return max(*amounts, _LEAST) if amounts else _weight(usage.input, usage.output)
 
     def binds(self, feature: str | None, model: str) -> bool:
         """Whether an extra limit holds for a model: one that is named after another does not."""
@@ -101,3 +127,7 @@ class Rules:
             return True
         named = plain_name(feature)
         return named == plain_name(model) or not named.startswith("gpt-")
+
+
+def _weight(input: int, output: int) -> float:
+    return max((input + _OUTPUT_WEIGHT * output) / MILLION, _LEAST)

@@ -61,6 +61,11 @@ class Caller:
         return hashlib.blake2b(f"{written}{told}".encode(), digest_size=8).hexdigest()
 
     @property
+    def place(self) -> str:
+        """The model at its address."""
+        return f"{self.settings.model} at {self.settings.base_url}"
+
+    @property
     def adapter(self) -> Adapter:
         with self._turn:
             if self._adapter is None:

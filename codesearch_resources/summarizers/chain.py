@@ -14,7 +14,7 @@ from codesearch_resources.breakers import Breaker
 from codesearch_resources.calls import CallError
 from codesearch_resources.egress import Gate
 from codesearch_resources.quota.base import Guard
-from codesearch_resources.quota.metered import MeteredGuard, price_of
+from codesearch_resources.quota.metered import Drawing, MeteredGuard, drawing, price_of
 from codesearch_resources.results import Results
 from codesearch_resources.settings import Settings
 from codesearch_resources.settings_limits import Limits
@@ -43,7 +43,7 @@ class Link:
         """Yield what this provider writes of them; nothing when it may not be used now."""
         if self.name in order.remainder.closed or order.late:
             return
-        if (holding := self._holding(order)) is not None:
+        if (holding := self.holding(order.results)) is not None:
             order.remainder.close(self.name, holding.why, holding.until)
             return
         given_up = self.given_up(order.results, [summary_key(p.content_hash) for p in pieces])
@@ -57,13 +57,15 @@ class Link:
                 yield found
 
     def given_up(self, results: Results, keys: Sequence[str]) -> set[str]:
-        """The keys that this model is not asked for again."""
-        return set(results.quarantine.given_up(keys, self.model))
+        """The keys that this model is not asked for again, here or, for a secret, there."""
+        quarantine = results.quarantine
+        there = quarantine.given_up(keys, self.caller.place)
+        return {*quarantine.given_up(keys, self.model), *there}
 
-    def _holding(self, order: Order) -> Breaker | None:
+    def holding(self, results: Results) -> Breaker | None:
         """The breaker that keeps it from being used now."""
         now, fingerprint = datetime.now(UTC), self.caller.fingerprint
-        breakers = order.results.breakers.of(self.name, self.model)
+        breakers = results.breakers.of(self.name, self.model)
         return next((found for found in breakers if found.holds(fingerprint, now)), None)
 
     def _admitted(self, order: Order) -> bool:
@@ -87,14 +89,17 @@ class Chain:
         *,
         limits: Limits | None = None,
         meters: Sequence[MeterSettings] = (),
+        beside: Sequence[Drawing] = (),
         folder: Path | None = None,
         zone: str = "UTC",
         trusted_hosts: Sequence[str] = (),
         patience: Patience | None = None,
     ) -> None:
-        """`folder` and `zone`: where relative paths and the hours of `meters` are at home."""
+        """`beside`: who else draws on the meters; `folder` and `zone`: where relative paths and the
+        hours of `meters` are at home."""
         self._limits, self._patience = limits or Limits(), patience or Patience()
         self._meters, self._folder, self._zone = meters, folder, zone
+        self._beside = beside
         gate = Gate(trusted_hosts)
         self.links = tuple(
             Link(Caller(link, gate, price_of(link, meters)), self._patience)
@@ -162,7 +167,7 @@ class Chain:
         """What the calls of a run are asked through."""
         callers = {link.name: link.caller for link in self.links}
         return MeteredGuard(
-            [link.caller.settings for link in self.links],
+            [*self._beside, *(link.caller.settings for link in self.links)],
             lambda provider: callers[provider].is_cloud(),
             self._limits,
             results,
@@ -179,6 +184,7 @@ def make_chain(settings: Settings, *, beyond_limits: bool = False) -> Chain:
         settings.summarizers,
         limits=limits,
         meters=settings.meters,
+        beside=[one for one in drawing(settings) if one is settings.embedder],
         folder=settings.file.parent,
         zone=settings.nightly.timezone,
         trusted_hosts=settings.trusted_hosts,

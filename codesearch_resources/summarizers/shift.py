@@ -316,7 +316,10 @@ class Shift:
 
     def _held(self, error: CallError, attempt: Attempt) -> None:
         if isinstance(error, SecretFound):
-            self._count_failure(attempt, str(error), final=True)
+            # Kept from this address, not from the model: elsewhere it may be one's own machine.
+            key = summary_key(attempt.piece.content_hash)
+            quarantine, place = self._order.results.quarantine, self._caller.place
+            quarantine.add(key, place, str(error), final=True)
             self._hold("it seems to hold a secret, which must not leave this machine")
         else:  # the model has moved to another machine, say
             self._back(attempt)
