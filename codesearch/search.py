@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SHOWN = ["text", "symbols", "start_line", "end_line"]
 MOST_NAMED = 5  # repositories that one notice names
 STANDS = 1.0  # seconds that commits and times of repositories are held to be as they were read
+SETTLED = 0.5  # seconds after which an edit of the settings is taken to be whole
 ASKED_AT_MOST = 3  # times, while chunks that were found are gone before their text is read
 
 
@@ -185,7 +186,7 @@ class Index:
     def _follow_settings(self) -> None:
         """Go by the settings as their file has them now: an open index outlives an edit of it."""
         written = _written(self.settings.file)
-        if written == self._read:
+        if written == self._read or 0 <= time.time() - written[0] / 1e9 < SETTLED:
             return
         self._read, self._unreadable = written, ""
         try:

@@ -434,15 +434,12 @@ def test_an_answer_that_is_none_stores_nothing(name: str, tmp_path: Path) -> Non
         results.close()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_server_that_takes_a_minute_is_asked_once_more_and_no_longer(
-    kind: str, tmp_path: Path
-) -> None:
+def test_a_server_that_takes_a_minute_is_asked_once_more_and_no_longer(tmp_path: Path) -> None:
     with EmbeddingServer() as server:
         slow = fault("hang", seconds=60.0)
         met = iter([slow])
         server.always(lambda call: None if all(map(is_fixed, texts_of(call))) else next(met, None))
-        embedder = embedder_for(server, tmp_path, kind, timeout_seconds=1, workers=1)
+        embedder = embedder_for(server, tmp_path, timeout_seconds=1, workers=1)
         vectors = embedder.embed(WORDS[:5], "document")
         assert cosines(vectors, spread(WORDS[:5])) == pytest.approx(1)
         server.calls.clear()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from simulator import fault
 from unattended import Unattended
 
-from codesearch import serving
+from codesearch import search, serving
 from codesearch.cli import main
 from codesearch.search import Index
 from codesearch_assets import checks, night
@@ -226,8 +226,10 @@ def test_an_open_index_follows_an_edit_of_its_settings(
     make_tree: Callable[..., WorkTree],
     make_workspace: Callable[..., Workspace],
     server: EmbeddingServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What it says of sets would be false otherwise, and a new repository would be left out."""
+    monkeypatch.setattr(search, "SETTLED", 0.0)
     api, web = make_tree("api", {"client.py": CLIENT}), make_tree("web", {"page.py": PARTS})
     workspace = make_workspace(api)
     workspace.index()
@@ -241,6 +243,10 @@ def test_an_open_index_follows_an_edit_of_its_settings(
         assert f"now uses the vectors of {NEW.name}" in notice
 
         text = workspace.file.read_text()
+        monkeypatch.setattr(search, "SETTLED", 60.0)  # half written, perhaps
+        workspace.file.write_text("")
+        assert reader.ask("call again").hits
+        monkeypatch.setattr(search, "SETTLED", 0.0)
         workspace.file.write_text(text + "embedder: 1\n")
         notices = reader.ask("call again").notices
         assert any("as they were before" in one and "embedder" in one for one in notices)
