@@ -103,7 +103,12 @@ def ui(port: int, config: str | None) -> None:
 
 @main.command()
 @click.argument("names", metavar="[REPO]...", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Run every step, moved or not.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Run every step, moved or not; ask again for texts that the embedder refused.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask about summaries beyond the limits of a run.")
 @command
 def index(names: tuple[str, ...], everything: bool, yes: bool, config: str | None) -> None:

@@ -16,7 +16,7 @@ from codesearch.ranking import RankedFile, rank, rank_near
 from codesearch.serving import Serving
 from codesearch.symbols import meant
 from codesearch_resources.data_dir import check_data_dir
-from codesearch_resources.settings import Settings, find, load
+from codesearch_resources.settings import Settings, SettingsError, find, load
 from codesearch_resources.text import readable, words
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SHOWN = ["text", "symbols", "start_line", "end_line"]
 MOST_NAMED = 5  # repositories that one notice names
 STANDS = 1.0  # seconds that commits and times of repositories are held to be as they were read
+SETTLED = 0.5  # seconds after which an edit of the settings is taken to be whole
 ASKED_AT_MOST = 3  # times, while chunks that were found are gone before their text is read
 
 
@@ -56,6 +57,7 @@ class Index:
         self._serving = Serving(settings)
         self.store = self._serving.store
         self._stood: tuple[float, dict[str, dict[str, Any]]] | None = None
+        self._read, self._unreadable = _written(settings.file), ""
 
     def __enter__(self) -> "Index":
         return self
@@ -135,6 +137,7 @@ class Index:
 
     def _asked(self, options: Options) -> _Asked:
         """The options, checked. Raises UnknownRepository, BadQuery and NotIndexed."""
+        self._follow_settings()
         per_file, limit = options.get("per_file", 1), options.get("limit", 10)
         if limit < 1 or per_file < 1:
             raise BadQuery("limit and per-file are at least 1")
@@ -176,8 +179,27 @@ class Index:
         return found, hits
 
     def notices(self) -> list[str]:
-        """What a person should know about the vectors that are searched."""
-        return self._serving.notices()
+        """What a person should know about the settings and the vectors that are searched."""
+        unread = [self._unreadable] if self._unreadable else []
+        return [*unread, *self._serving.notices()]
+
+    def _follow_settings(self) -> None:
+        """Go by the settings as their file has them now: an open index outlives an edit of it."""
+        written = _written(self.settings.file)
+        if written == self._read or 0 <= time.time() - written[0] / 1e9 < SETTLED:
+            return
+        self._read, self._unreadable = written, ""
+        try:
+            settings = load(self.settings.file, absent_ok=True)
+        except SettingsError as error:
+            said = str(error).splitlines()[0]
+            self._unreadable = f"searched with the settings as they were before: {said}"
+            return
+        if settings.data_dir != self.settings.data_dir:
+            self._unreadable = f"searched {self.settings.data_dir}: the settings name another now"
+            return
+        self.settings = settings
+        self._serving.follow(settings)
 
     def table(self, name: str) -> "pd.DataFrame":
         """A whole table as a pandas DataFrame: `chunks`, `files`, `summaries`, …"""
@@ -265,6 +287,15 @@ class Index:
     def _by_id(self, table: str, columns: list[str], ids: Sequence[str]) -> dict[str, Any]:
         rows = self.store.read_keys(table, ["chunk_id", *columns], "chunk_id", ids).to_pylist()
         return {row["chunk_id"]: row for row in rows}
+
+
+def _written(file: Path) -> tuple[int, int]:
+    """When a file was last written, in nanoseconds, and its bytes; zeros when it is not there."""
+    try:
+        found = file.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 def open_index(config: str | Path | None = None) -> Index:

@@ -5,6 +5,7 @@ never meet. While another set is being filled, notices say how far it is.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -17,22 +18,28 @@ from codesearch_resources.settings import Settings
 from codesearch_resources.store import SOON, Store
 
 SAID_FOR = timedelta(hours=1)  # how long after a switch a notice tells of it
+STANDS = 1.0  # seconds that a notice is held to be true: counting rows takes milliseconds
 
 
 class Serving:
-    """The lanes over the set that serves now; each switch meanwhile has opened its own."""
+    """The lanes over the set that serves now."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._configured = set_of(settings.embedder)
-        self._filling: dict[str, Store] = {}  # sets that are asked only how far they are
-        self._opened: dict[tuple[str, str], tuple[Store, Lanes]] = {}
         self._lock = threading.Lock()
+        self._filling: dict[str, Store] = {}  # sets that are asked only how far they are
+        self.follow(settings)
+
+    def follow(self, settings: Settings) -> None:
+        """Go by these settings from now on; their data folder is the one there was."""
+        with self._lock:
+            self._settings, self._configured = settings, set_of(settings.embedder)
+            self._opened: tuple[tuple[str, str], Store, Lanes] | None = None
+            self._told: tuple[Sets, float, list[str]] | None = None
 
     def close(self) -> None:
         """End the threads that ask the lanes."""
-        for _, lanes in self._opened.values():
-            lanes.close()
+        if self._opened is not None:
+            self._opened[2].close()
 
     @property
     def store(self) -> Store:
@@ -46,7 +53,10 @@ class Serving:
 
     def notices(self) -> list[str]:
         """What a person should know about the vectors that are searched."""
-        return notices(self._settings, read_sets(self._settings.data_dir), self._tables)
+        found, now, told = read_sets(self._settings.data_dir), time.monotonic(), self._told
+        if told is None or told[0] != found or now - told[1] > STANDS:
+            told = self._told = (found, now, notices(self._settings, found, self._tables))
+        return list(told[2])
 
     def _now(self) -> tuple[Store, Lanes]:
         found = read_sets(self._settings.data_dir)
@@ -54,9 +64,10 @@ class Serving:
         # Opened anew at each switch: a handle from before may not see the last rows for a while.
         since = (name, found.switched_at)
         with self._lock:
-            if since not in self._opened:
-                self._opened[since] = self._open(found, name)
-            return self._opened[since]
+            # What was open before ends with the last question to it: so do its threads.
+            if self._opened is None or self._opened[0] != since:
+                self._opened = (since, *self._open(found, name))
+            return self._opened[1:]
 
     def _open(self, found: Sets, name: str) -> tuple[Store, Lanes]:
         one = found.sets.get(name, self._configured)

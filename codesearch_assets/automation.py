@@ -14,6 +14,7 @@ from codesearch_assets import night
 from codesearch_assets.freshness import (
     needs_refresh,
     needs_summarise,
+    needs_vectors,
     summaries_state,
     tables_state,
 )
@@ -213,16 +214,29 @@ def _refresh_requests(
     requests = []
     for entry in settings.repositories:
         head = found.get(entry.name)
-        if head is None or entry.name not in known:
-            continue
-        if not needs_refresh(tables, entry, head, embedder):
+        if entry.name not in known or not _is_behind(tables, entry, head, embedder):
             continue
         if night.is_busy(context.instance, settings, "refresh", entry.name):
             lines.append(f"{entry.name}: a refresh of it is still under way")
         else:
-            tags = {COMMIT_TAG: head, "dagster/priority": REFRESH_PRIORITY}
-            requests.append(dg.RunRequest(job_name="refresh", partition_key=entry.name, tags=tags))
+            requests.append(_refresh_request(entry.name, head))
     return requests, lines
+
+
+def _is_behind(
+    tables: Store, entry: RepositorySettings, head: str | None, embedder: Embedder
+) -> bool:
+    """Whether a run would change something; of one that gave no HEAD only its vectors can."""
+    if head is None:
+        return needs_vectors(tables, entry.name, embedder)
+    return needs_refresh(tables, entry, head, embedder)
+
+
+def _refresh_request(name: str, head: str | None) -> dg.RunRequest:
+    """A run of `refresh`; without a HEAD it makes the vectors of the chunks that are stored."""
+    tags = {"dagster/priority": REFRESH_PRIORITY, **({COMMIT_TAG: head} if head else {})}
+    only = None if head else [dg.AssetKey("code_embeddings")]
+    return dg.RunRequest(job_name="refresh", partition_key=name, tags=tags, asset_selection=only)
 
 
 def _next_slice(

@@ -30,7 +30,7 @@ from codesearch_resources.embedders.make import embedder_of, set_of
 from codesearch_resources.progress import report
 from codesearch_resources.sets import read_sets
 from codesearch_resources.settings import Settings
-from codesearch_resources.store import Change, Store, batched, of_repo
+from codesearch_resources.store import Change, Store, among, batched, of_repo
 from codesearch_resources.text import digest, key
 
 Vector = np.ndarray[tuple[int], np.dtype[np.float16]]
@@ -101,7 +101,7 @@ def embed_partition(
     """Make the table `vectors` hold one row for each row of `source`, and no other.
 
     A text that the embedder refuses gets a row without a vector, which no search meets; it is not
-    asked for again. Raises EmbeddingError when the embedder cannot be asked.
+    asked for again before `forget_refused`. Raises EmbeddingError when no vector can be had.
     """
     known = store.digests(vectors, repo)
     todo = sorted(row for row, value in source.digests.items() if known.get(row) != value)
@@ -160,6 +160,14 @@ def _column(vectors: Sequence[Vector | None], width: int) -> pa.Array:
     flat = np.concatenate([none if v is None else v for v in vectors] or [none[:0]])
     nulls = pa.array([vector is None for vector in vectors], pa.bool_())
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), width, mask=nulls)
+
+
+def forget_refused(store: Store, repos: Sequence[str]) -> None:
+    """Let the texts that were refused be asked for again: their rows without a vector go."""
+    where = f"vector IS NULL AND {among('repo', repos)}"
+    for vectors in (store.code_vectors, store.summary_vectors):
+        if repos and store.count(vectors, where):
+            store.delete_where(vectors, where)
 
 
 def _known_vectors(store: Store, vectors: str, hashes: Sequence[str]) -> dict[str, Vector | None]:

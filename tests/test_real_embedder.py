@@ -1,4 +1,4 @@
-"""2,000 pieces of real code through a real server that computes vectors, ours in nothing.
+"""2,000 pieces of real code through a real embedding model on a real server, ours in nothing.
 
 `make soak ONLY=real_embedder`; any Ollama by CODESEARCH_TEST_OLLAMA (its address) and
 CODESEARCH_TEST_OLLAMA_EMBEDDER (model@dimensions, such as qwen3-embedding:0.6b@1024).
@@ -25,7 +25,6 @@ from codesearch_resources.settings_embedders import (
 pytestmark = pytest.mark.soak
 
 TEXTS = 2_000
-WIDTH = 576  # of SmolLM2-135M, whose pooled states are vectors
 
 
 def pieces() -> list[str]:
@@ -39,10 +38,10 @@ def pieces() -> list[str]:
 
 
 def llama(tmp: Path) -> Iterator[ServerSettings]:
-    with real_model.served(tmp / "server.log", "--embedding", "true") as url:
+    with real_model.served_embedder(tmp / "server.log") as url:
         yield OpenAICompatibleSettings(
-            kind="openai_compatible", url=url, model=real_model.NAME, dimensions=WIDTH,
-            context=512, workers=1,
+            kind="openai_compatible", url=url, model=real_model.EMBEDDER_NAME, workers=1,
+            dimensions=real_model.EMBEDDER_WIDTH, context=real_model.EMBEDDER_CONTEXT,
         )  # fmt: skip
 
 

@@ -9,18 +9,22 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import Workspace, WorkTree
-from embedding_servers import EmbeddingServer, around, settings_for, turned
+from embedding_servers import EmbeddingServer, around, settings_for, texts_of, turned
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from indexes import PARTS, CutHere, Line
 from numpy.typing import NDArray
+from simulator import fault
+from unattended import Unattended
 
-from codesearch import serving
+from codesearch import search, serving
 from codesearch.cli import main
-from codesearch_assets import checks
+from codesearch.search import Index
+from codesearch_assets import checks, night
 from codesearch_assets import chunks as chunks_module
-from codesearch_assets.embeddings import code_source, embed_partition
+from codesearch_assets.embeddings import code_source, embed_partition, forget_refused
+from codesearch_assets.runs import index, instance_of
 from codesearch_resources.coverage import covers, drop_expired, store_of, switch_when_covered
 from codesearch_resources.data_dir import DataDirError
 from codesearch_resources.embedders import questions
@@ -37,6 +41,7 @@ from codesearch_resources.sets import (
     read_sets,
     switch,
 )
+from codesearch_resources.settings import load
 from codesearch_resources.settings_embedders import EmbeddedSettings
 
 OLD = set_of(EmbeddedSettings(kind="embedded", model="wordllama"))
@@ -173,6 +178,108 @@ def test_a_reader_sees_all_of_a_set_at_once_although_it_looked_how_far_that_was(
             ]
 
 
+def test_a_repository_that_is_not_there_does_not_hold_up_the_new_set(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    server: EmbeddingServer,
+) -> None:
+    """Its vectors are made of the chunks that are stored: by hand, and by the night as well."""
+    api, web = make_tree("api", {"client.py": CLIENT}), make_tree("web", {"page.py": PARTS})
+    workspace = make_workspace(api, web)
+    assert not any(outcome.error for outcome in workspace.index())
+    web.path.rename(web.path.with_name("away"))
+    use(workspace, server)
+    settings = load(workspace.file, absent_ok=True)
+    failed = [outcome for outcome in index(settings, settings.repositories) if outcome.error]
+    assert [(outcome.repo, outcome.job) for outcome in failed] == [("web", "refresh")]
+    with Index(settings) as opened:
+        assert opened.store.code_vectors.endswith(NEW.name)
+        hits = opened.search("charlie", repos=["web"])
+        assert "vectors" in hits[0].lanes
+    before = len(server.texts)
+    index(settings, settings.repositories)
+    assert len(server.texts) == before, "what is there is not made again"
+
+
+def test_the_night_fills_the_new_set_for_a_repository_that_is_not_there(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    server: EmbeddingServer,
+) -> None:
+    tree = make_tree("web", {"page.py": PARTS})
+    workspace = make_workspace(tree)
+    workspace.index()
+    tree.path.rename(tree.path.with_name("away"))
+    use(workspace, server)
+    with instance_of(load(workspace.file, absent_ok=True)) as instance:
+        world = Unattended(workspace.file, instance)
+        night_before = datetime.now(UTC) - timedelta(days=2)
+        for asked in (["refresh"], ["summarise"], []):
+            world.cursors["nightly"] = night.Cursor().after(night_before).text()
+            requests = world.tick("nightly").run_requests
+            assert [request.job_name for request in requests] == asked
+            assert all(world.run(request).success for request in requests)
+    assert read_sets(workspace.file.parent / "data").serving == NEW.name
+
+
+def test_an_open_index_follows_an_edit_of_its_settings(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    server: EmbeddingServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it says of sets would be false otherwise, and a new repository would be left out."""
+    monkeypatch.setattr(search, "SETTLED", 0.0)
+    api, web = make_tree("api", {"client.py": CLIENT}), make_tree("web", {"page.py": PARTS})
+    workspace = make_workspace(api)
+    workspace.index()
+    with workspace.open() as reader:
+        assert reader.ask("call again").notices == ()
+        use(workspace, server)
+        (notice,) = reader.ask("call again").notices
+        assert f"a new one, {NEW.name}" in notice
+        workspace.index()
+        (notice,) = reader.ask("call again").notices
+        assert f"now uses the vectors of {NEW.name}" in notice
+
+        text = workspace.file.read_text()
+        monkeypatch.setattr(search, "SETTLED", 60.0)  # half written, perhaps
+        workspace.file.write_text("")
+        assert reader.ask("call again").hits
+        monkeypatch.setattr(search, "SETTLED", 0.0)
+        workspace.file.write_text(text + "embedder: 1\n")
+        notices = reader.ask("call again").notices
+        assert any("as they were before" in one and "embedder" in one for one in notices)
+        workspace.file.write_text(text.replace("s:\n", f"s:\n  - path: {web.path}\n", 1))
+        workspace.index()
+        assert "web" in {hit.repo for hit in reader.search("charlie")}
+        workspace.file.write_text(text + "data_dir: other\n")
+        assert any("name another now" in one for one in reader.ask("call again").notices)
+
+
+def test_how_far_a_set_is_is_counted_once_for_many_questions(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    server: EmbeddingServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    api, web = make_tree("api", {"client.py": CLIENT}), make_tree("web", {"page.py": PARTS})
+    workspace = make_workspace(api, web)
+    workspace.index()
+    use(workspace, server)
+    workspace.index("api")
+    counted: list[object] = []
+    own = serving.coverage
+    monkeypatch.setattr(serving, "coverage", lambda *given: counted.append(given) or own(*given))
+    monkeypatch.setattr(serving, "STANDS", 600.0)
+    with workspace.open() as reader:
+        for _ in range(5):
+            assert any("cover" in notice for notice in reader.ask("call again").notices)
+        assert len(counted) == 1
+        workspace.index()  # a switch is told at once
+        assert any("now uses" in notice for notice in reader.ask("call again").notices)
+
+
 def test_a_set_that_was_left_is_dropped_after_its_grace(
     make_tree: Callable[..., WorkTree],
     make_workspace: Callable[..., Workspace],
@@ -230,6 +337,35 @@ def test_a_refused_text_costs_its_chunk_alone_and_is_not_asked_for_again(
     asked = len(embedder.asked)
     embed_partition(store, "api", store.code_vectors, source, embedder)
     assert len(embedder.asked) == asked
+    # `index --all`: a server that was mended, a rule for secrets that was.
+    forget_refused(store, ["other"])
+    assert store.count(store.code_vectors, "vector IS NULL") == 1
+    forget_refused(store, ["api"])
+    embed_partition(store, "api", store.code_vectors, source, EmbeddedEmbedder())
+    assert store.count(store.code_vectors) == store.count("chunks")
+    assert not checks.refused_texts(store, store.code_vectors)
+
+
+def test_index_all_asks_again_for_what_was_refused(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    server: EmbeddingServer,
+) -> None:
+    workspace = make_workspace(make_tree("api", {"client.py": CLIENT, "page.py": PARTS}))
+    use(workspace, server)
+    nan = fault("crash", status=400, body={"error": "embedding contains NaN or Inf values"})
+    server.always(lambda call: nan if any("charlie" in t for t in texts_of(call)) else None)
+    assert not any(outcome.error for outcome in workspace.index())
+    store = store_of(workspace.settings.data_dir, NEW)
+    refused = store.count(store.code_vectors, "vector IS NULL")
+    assert refused
+    server.always(None)
+    workspace.index()
+    assert store.count(store.code_vectors, "vector IS NULL") == refused
+    assert not any(outcome.error for outcome in workspace.index(everything=True))
+    for vectors in (store.code_vectors, store.summary_vectors):
+        assert store.count(vectors, "vector IS NULL") == 0
+    assert store.count(store.code_vectors) == store.count("chunks")
 
 
 def test_the_embedder_of_a_set_is_made_as_it_was_or_not_at_all(tmp_path: Path) -> None:

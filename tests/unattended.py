@@ -117,6 +117,7 @@ class Unattended:
             instance=self.instance,
             tags=dict(request.tags),
             partition_key=request.partition_key,
+            asset_selection=request.asset_selection,
             raise_on_error=False,
         )
 
