@@ -332,7 +332,7 @@ class Cutter:
         kind, symbol = self._kind(draft)
         documented = next((unit for unit in units if unit.definitions), units[0])
         header = draft.header
-        text, hashed = source.both_texts(lo, hi)
+        text, hashed = source.texts(lo, hi)
         start_byte, end_byte = source.bytes(lo, hi)
         doc = doc_of(documented, self.grammar, source)
         if not doc and documented is not units[0]:
