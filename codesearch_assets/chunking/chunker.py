@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from codesearch_assets.chunking import windows
@@ -120,7 +119,7 @@ def _with_headings(chunk: Chunk, source: Source) -> Chunk:
     found = headings(source, chunk.start_line - 1, chunk.end_line)
     sections = [Symbol(text, "section", line + 1, line + 1) for line, text in found]
     symbols = sorted([*chunk.symbols, *sections], key=lambda one: one.start_line)
-    return replace(chunk, symbols=tuple(symbols)) if sections else chunk
+    return chunk._replace(symbols=tuple(symbols)) if sections else chunk
 
 
 def _generated(head: str) -> bool:

@@ -156,6 +156,8 @@ class Cutter:
 
     def _parted(self, units: list[Unit], scope: Scope) -> list[Unit]:
         """The units, those taken apart again that are too long joined."""
+        if not any([unit.parts for unit in units]):
+            return units
         out = []
         for unit in units:
             if unit.parts and self._size([unit]) > self._limit(unit, scope):
@@ -206,21 +208,28 @@ class Cutter:
         return (first, last) if first < last else (lo + 1, hi)
 
     def _without_crumbs(self, drafts: list[_Draft]) -> list[_Draft]:
+        if len(drafts) < 2:
+            return drafts
         out: list[_Draft] = []
+        after_crumb = False  # whether the last of `out` is one
         for draft in drafts:
-            if out and self._joins(out[-1], draft):
+            crumb = self._crumb(draft)
+            if after_crumb and self._joins(out[-1], draft):
                 before = out.pop()
                 kind = draft.kind if draft.units[0].head else ""
                 draft = _Draft(before.units + draft.units, draft.scope, kind)
-            elif out and self._crumb(draft) and self._same_place(out[-1], draft):
+                crumb = self._crumb(draft)
+            elif crumb and out and self._same_place(out[-1], draft):
                 out[-1] = _Draft(out[-1].units + draft.units, out[-1].scope, out[-1].kind)
+                after_crumb = self._crumb(out[-1])
                 continue
             out.append(draft)
+            after_crumb = crumb
         return out
 
     def _joins(self, before: _Draft, draft: _Draft) -> bool:
-        """A crumb before is taken in by the draft that follows."""
-        if not self._crumb(before) or draft.kind == "part":
+        """Whether a crumb is taken in by the draft that follows."""
+        if draft.kind == "part":
             return False
         return self._same_place(before, draft) or (
             before.units[-1].head and draft.scope is before.scope

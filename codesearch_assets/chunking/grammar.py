@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -38,6 +38,12 @@ class Definition:
     container: bool = False
     open: bool = False
     exported: bool | None = None
+
+    def at(self, node: Node) -> Definition:
+        """The same, its lines taken from another node (what is wrapped around it)."""
+        return Definition(
+            self.name, self.kind, node, self.body, self.container, self.open, self.exported
+        )
 
 
 Reader = Callable[["Node", bool], "list[Definition] | None"]
@@ -183,7 +189,7 @@ def definitions_of(
         node, kind = inner, inner.type
     found = _read(node, kind, grammar, in_container)
     if outer is not node and len(found) == 1:
-        return [replace(found[0], node=outer)]
+        return [found[0].at(outer)]
     return found
 
 
