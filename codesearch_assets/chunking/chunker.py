@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from codesearch_assets.chunking import windows
@@ -120,7 +119,7 @@ def _with_headings(chunk: Chunk, source: Source) -> Chunk:
     found = headings(source, chunk.start_line - 1, chunk.end_line)
     sections = [Symbol(text, "section", line + 1, line + 1) for line, text in found]
     symbols = sorted([*chunk.symbols, *sections], key=lambda one: one.start_line)
-    return replace(chunk, symbols=tuple(symbols)) if sections else chunk
+    return chunk._replace(symbols=tuple(symbols)) if sections else chunk
 
 
 def _generated(head: str) -> bool:
@@ -132,7 +131,7 @@ def _skipped(language: str, reason: str) -> FileChunks:
 
 
 def _minified(source: Source, language: str) -> bool:
-    longest, total = max(map(len, source.stripped)), source.chars
+    longest, total = source.middle, source.chars
     if longest >= _LONG_LINE and longest >= total * _LONG_SHARE:
         return True
     dense = total > 1000 and total > _MEAN_LINE * len(source.lines)
@@ -143,11 +142,10 @@ def _parsed(
     source: Source, language: str, grammar: Grammar, region: Region | None = None
 ) -> tuple[Chunk, ...] | str:
     """The chunks of a file or region by grammar, or the reason why there are none."""
-    lines, lo, hi = source.lines, 0, len(source.lines)
+    text, lo, hi = source.whole, 0, len(source.lines)
     if region is not None:
         lo, hi = region.lo, region.hi
-        lines = [""] * region.first + lines[region.first : region.last]
-    text = "\n".join(lines)
+        text = "\n" * region.first + "\n".join(source.lines[region.first : region.last])
     if source.partial:
         text = without_magic(text)
     if grammar.prepare is not None:

@@ -44,7 +44,14 @@ def plain(lines: list[str]) -> str:
         if not _DIRECTIVE.match(text.lstrip()) and (text[:1].isalnum() or not _RULE.match(text)):
             kept.append(text)
     text = "\n".join(kept).strip()
-    return "" if _LICENSE.search(text[:400]) else text
+    return "" if _licence(text[:400]) else text
+
+
+def _licence(text: str) -> bool:
+    lower = text.lower()
+    if text.isascii() and not any(word in lower for word in ("copyright", "licen", "spdx-")):
+        return False  # a search that ignores case takes long
+    return bool(_LICENSE.search(text))
 
 
 def docstring(literal: str) -> str:

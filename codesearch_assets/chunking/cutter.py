@@ -93,7 +93,7 @@ class Cutter:
 
     def chunks(self, root: Node) -> tuple[Chunk, ...]:
         """The chunks of these lines."""
-        return tuple(self._chunk(draft) for draft in self._file(root) if self._filled(draft))
+        return tuple([self._chunk(draft) for draft in self._file(root) if self._filled(draft)])
 
     def _file(self, root: Node) -> list[_Draft]:
         scope = Scope("module", separator=self.grammar.separator, listed=self._listed(root))
@@ -117,8 +117,10 @@ class Cutter:
         least = _DOMINANT * (self.hi - self.lo)
         for _ in range(_DEPTH):
             for at, node in enumerate(nodes):
+                if node.type not in self.grammar.guards:
+                    continue
                 first, last = rows(node)
-                if node.type in self.grammar.guards and last - first > least:
+                if last - first > least:
                     nodes = [*nodes[:at], *node.children, *nodes[at + 1 :]]
                     break
             else:
@@ -154,6 +156,8 @@ class Cutter:
 
     def _parted(self, units: list[Unit], scope: Scope) -> list[Unit]:
         """The units, those taken apart again that are too long joined."""
+        if not any([unit.parts for unit in units]):
+            return units
         out = []
         for unit in units:
             if unit.parts and self._size([unit]) > self._limit(unit, scope):
@@ -204,21 +208,28 @@ class Cutter:
         return (first, last) if first < last else (lo + 1, hi)
 
     def _without_crumbs(self, drafts: list[_Draft]) -> list[_Draft]:
+        if len(drafts) < 2:
+            return drafts
         out: list[_Draft] = []
+        after_crumb = False  # whether the last of `out` is one
         for draft in drafts:
-            if out and self._joins(out[-1], draft):
+            crumb = self._crumb(draft)
+            if after_crumb and self._joins(out[-1], draft):
                 before = out.pop()
                 kind = draft.kind if draft.units[0].head else ""
                 draft = _Draft(before.units + draft.units, draft.scope, kind)
-            elif out and self._crumb(draft) and self._same_place(out[-1], draft):
+                crumb = self._crumb(draft)
+            elif crumb and out and self._same_place(out[-1], draft):
                 out[-1] = _Draft(out[-1].units + draft.units, out[-1].scope, out[-1].kind)
+                after_crumb = self._crumb(out[-1])
                 continue
             out.append(draft)
+            after_crumb = crumb
         return out
 
     def _joins(self, before: _Draft, draft: _Draft) -> bool:
-        """A crumb before is taken in by the draft that follows."""
-        if not self._crumb(before) or draft.kind == "part":
+        """Whether a crumb is taken in by the draft that follows."""
+        if draft.kind == "part":
             return False
         return self._same_place(before, draft) or (
             before.units[-1].head and draft.scope is before.scope
@@ -288,7 +299,7 @@ class Cutter:
             node = nodes[largest]
             if spans[largest] < whole * _DOMINANT or not node.child_count:
                 break
-            if definitions_of(node, self.grammar, False):
+            if definitions_of(node, node.type, self.grammar, False):
                 break
             nodes = node.children
         return nodes
@@ -330,62 +341,61 @@ class Cutter:
         source, units = self.source, draft.units
         lo, hi = source.trim(units[0].lo, units[-1].hi)
         kind, symbol = self._kind(draft)
-        documented = next((unit for unit in units if unit.definitions), units[0])
         header = draft.header
-        text, hashed = source.both_texts(lo, hi)
+        text, hashed = source.texts(lo, hi)
         start_byte, end_byte = source.bytes(lo, hi)
-        doc = doc_of(documented, self.grammar, source)
-        if not doc and documented is not units[0]:
+        symbols: list[Symbol] = []
+        documented: Unit | None = None
+        for unit in units:
+            if unit.definitions:
+                documented = documented or unit
+                symbols += symbols_of(unit, self.grammar)
+        doc = doc_of(documented or units[0], self.grammar, source)
+        if not doc and documented is not None and documented is not units[0]:
             doc = doc_of(units[0], self.grammar, source)
-        symbols = [
-            one for unit in units if unit.definitions for one in symbols_of(unit, self.grammar)
-        ]
+        self._trim(symbols, hi)
+        hashed = content_hash(self.language, header, hashed)
         return Chunk(
-            kind=kind,
-            symbol=symbol,
-            symbols=tuple([self._trimmed(one, hi) for one in symbols]),
-            header=header,
-            doc=doc,
-            start_line=lo + 1,
-            end_line=hi,
-            start_byte=start_byte,
-            end_byte=end_byte,
-            text=text,
-            content_hash=content_hash(self.language, header, hashed),
+            kind, symbol, tuple(symbols), header, doc, lo + 1, hi, start_byte, end_byte, text, hashed
         )
 
-    def _trimmed(self, one: Symbol, hi: int) -> Symbol:
-        """The symbol within the lines up to `hi`, without blank ones; some grammars count those."""
+    def _trim(self, symbols: list[Symbol], hi: int) -> None:
+        """Bring symbols within the lines up to `hi`, without the blank ones some grammars count."""
         lines = self.source.stripped
-        if one.end_line <= hi and lines[one.end_line - 1] and lines[one.start_line - 1]:
-            return one
-        lo, end = self.source.trim(one.start_line - 1, min(one.end_line, hi))
-        return Symbol(one.name, one.kind, min(lo + 1, end), end, one.exported)
+        for at, one in enumerate(symbols):
+            end = one.end_line
+            if end > hi or not lines[end - 1] or not lines[one.start_line - 1]:
+                lo, end = self.source.trim(one.start_line - 1, min(end, hi))
+                start = min(lo + 1, end)
+                symbols[at] = Symbol(one.name, one.kind, start, end, one.exported)
 
     def _kind(self, draft: _Draft) -> tuple[str, str]:
         """Kind and symbol of a chunk."""
-        scope, first = draft.scope, draft.units[0]
+        scope, units = draft.scope, draft.units
         if draft.kind:
             return draft.kind, scope.owner
-        if len(draft.units) == 1 and len(first.definitions) == 1 and not first.head:
+        first = units[0]
+        if len(units) == 1 and len(first.definitions) == 1 and not first.head:
             (one,) = first.definitions
             return one.kind or "group", first.qualified(one) or scope.owner
-        defining = [unit for unit in draft.units if unit.definitions and not unit.head]
-        names = {
-            unit.qualified(one): one.kind or "group"
-            for unit in defining
-            for one in unit.definitions
-        }
-        named = sum(self.source.size(unit.lo, unit.hi) for unit in defining)
-        headed = any(unit.head for unit in draft.units)
-        mostly = not headed and named * 2 >= self._size(draft.units)
+        names: dict[str, str] = {}
+        named, headed = 0.0, False
+        for unit in units:
+            if unit.head:
+                headed = True
+            elif unit.definitions:
+                named += self.source.size(unit.lo, unit.hi)
+                for one in unit.definitions:
+                    names[unit.qualified(one)] = one.kind or "group"
+        kinds = set(names.values())
+        mostly = len(kinds) == 1 and not headed and named * 2 >= self._size(units)
         if len(names) == 1 and mostly:
             name, kind = next(iter(names.items()))
             return kind, name or scope.owner
         if scope.kind == "function" or (not names and scope.owner):
             return "part", scope.owner
-        if names and set(names.values()) == {"section"}:
+        if kinds == {"section"}:
             return "section", scope.owner
-        if set(names.values()) <= {"constant"} and not headed:
-            return ("constant" if names and mostly else "module"), scope.owner
+        if kinds <= {"constant"} and not headed:
+            return ("constant" if mostly else "module"), scope.owner
         return "group", scope.owner

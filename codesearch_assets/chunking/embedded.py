@@ -73,7 +73,7 @@ def notebook(source: Source) -> tuple[Source, str] | str:
 
     Prose is put in comments. A str is the reason why it cannot be read so.
     """
-    root = parser(JSON.loader).parse("\n".join(source.lines).encode("utf-8", "surrogatepass"))
+    root = parser(JSON.loader).parse(source.whole.encode("utf-8", "surrogatepass"))
     top = first_named(root.root_node)
     members = _members(top)
     cells = members.get("cells")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -21,9 +21,9 @@ SCOPE = ""
 LAST = "*"  # as a wrapper's field: its last named child
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Definition:
-    """A definition as the tree shows it.
+    """A definition as the tree shows it; not frozen, as that takes thrice as long to make.
 
     name: relative to the scope it stands in. node: what its lines are taken from. body: the node
     with its members or statements, None if there is none. container: its members are definitions.
@@ -38,6 +38,12 @@ class Definition:
     container: bool = False
     open: bool = False
     exported: bool | None = None
+
+    def at(self, node: Node) -> Definition:
+        """The same, its lines taken from another node (what is wrapped around it)."""
+        return Definition(
+            self.name, self.kind, node, self.body, self.container, self.open, self.exported
+        )
 
 
 Reader = Callable[["Node", bool], "list[Definition] | None"]
@@ -133,7 +139,8 @@ def parser(loader: str) -> Parser:
 
 def text_of(node: Node | None) -> str:
     """The source text of a node, "" for None."""
-    return node.text.decode("utf-8", "replace") if node is not None and node.text else ""
+    text = node.text if node is not None else None
+    return text.decode("utf-8", "replace") if text else ""
 
 
 def first_field(node: Node, names: tuple[str, ...]) -> Node | None:
@@ -166,11 +173,14 @@ def inlined(nodes: Iterable[Node], grammar: Grammar) -> Iterator[Node]:
             yield node
 
 
-def definitions_of(node: Node, grammar: Grammar, in_container: bool) -> list[Definition]:
-    """The definitions that one statement makes in its own scope; empty for other statements."""
-    kind = node.type
+def definitions_of(
+    node: Node, kind: str, grammar: Grammar, in_container: bool
+) -> list[Definition]:
+    """The definitions that one statement, of a type that is its kind, makes in its own scope."""
     if kind not in grammar.defining:
         return []
+    if kind not in grammar.wrappers:
+        return _read(node, kind, grammar, in_container)
     outer = node
     while fields := grammar.wrappers.get(kind):
         inner = _wrapped(node, fields)
@@ -179,7 +189,7 @@ def definitions_of(node: Node, grammar: Grammar, in_container: bool) -> list[Def
         node, kind = inner, inner.type
     found = _read(node, kind, grammar, in_container)
     if outer is not node and len(found) == 1:
-        return [replace(found[0], node=outer)]
+        return [found[0].at(outer)]
     return found
 
 
@@ -262,11 +272,15 @@ def signature(one: Definition) -> str:
 
 
 def _signature_start(node: Node) -> int:
-    for child in node.children:
-        if child.type == "modifiers" and child.child_count:
+    for at in range(node.child_count):  # mostly it is the first, and making them all takes long
+        child = node.child(at)
+        if child is None:
+            break
+        kind = child.type
+        if kind == "modifiers" and child.child_count:
             start = _signature_start(child)
             if start < child.end_byte:
                 return start
-        elif child.type not in _NOT_SIGNATURE:
+        elif kind not in _NOT_SIGNATURE:
             return child.start_byte
     return node.end_byte if node.type == "modifiers" else node.start_byte

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import codecs
+from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
-from operator import add
 
 # A line of 40 characters counts as one; longer ones count for more.
 CHARS_PER_LINE = 40
@@ -15,18 +16,32 @@ _CONTROL = bytes(c for c in range(32) if c not in b"\t\n\r\f\x1b\b")
 
 
 @dataclass(frozen=True, slots=True)
+class _Bytes:
+    """Where lines lie in a file: `mark` bytes first, then each line and `width` for its end.
+
+    before: bytes of the lines before each one, line ends of `width` not counted. returns: the lines
+    that end with one character more.
+    """
+
+    mark: int
+    width: int
+    before: list[int]
+    returns: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """Lines of a file, numbered from 0; all ranges below are half-open, [lo, hi).
 
-    lines: without line ends. stripped: the same without trailing blanks.
-    starts, sizes: byte offset of each line in the file, and its bytes, line end excluded.
+    lines: without line ends. stripped: the same without trailing blanks, the same list where no
+    line has any. whole: the lines joined by newlines.
     partial: only some lines are shown, and blank ones between them mean nothing.
     """
 
     lines: list[str]
     stripped: list[str]
-    starts: list[int]
-    sizes: list[int]
+    whole: str
+    _at: _Bytes
     _filled: list[int]
     _chars: list[int]
     partial: bool = False
@@ -39,34 +54,38 @@ class Source:
 
     def bytes(self, lo: int, hi: int) -> tuple[int, int]:
         """Where the lines begin in the file and where they end, the last line end excluded."""
-        return self.starts[lo], self.starts[hi - 1] + self.sizes[hi - 1]
+        at = self._at
+        start = at.mark + at.before[lo] + lo * at.width
+        end = at.mark + at.before[hi] + (hi - 1) * at.width
+        return start, end - at.width if hi - 1 in at.returns else end
 
-    def text(self, lo: int, hi: int) -> str:
-        """The lines as they are shown."""
-        return "\n".join(self._shown(self.lines[lo:hi]))
+    def texts(self, lo: int, hi: int) -> tuple[str, str]:
+        """The lines as they are shown, and without trailing blanks, which is what is hashed."""
+        if self.stripped is self.lines and not self.partial:  # most files
+            text = self.whole[self._chars[lo] + lo : self._chars[hi] + hi - 1] if lo < hi else ""
+            return text, text
+        return self._joined(self.lines[lo:hi]), self._joined(self.stripped[lo:hi])
 
-    def stripped_text(self, lo: int, hi: int) -> str:
-        """The same without trailing blanks: what is hashed."""
-        return "\n".join(self._shown(self.stripped[lo:hi]))
-
-    def both_texts(self, lo: int, hi: int) -> tuple[str, str]:
-        """`text` and `stripped_text`, which are one in most files."""
-        text = self.text(lo, hi)
-        return text, text if self.stripped is self.lines else self.stripped_text(lo, hi)
-
-    def _shown(self, lines: list[str]) -> list[str]:
-        if not self.partial:
-            return lines
-        return [line for before, line in zip(["x", *lines], lines, strict=False) if line or before]
+    def _joined(self, lines: list[str]) -> str:
+        if self.partial:
+            pairs = zip(["x", *lines], lines, strict=False)
+            lines = [line for before, line in pairs if line or before]
+        return "\n".join(lines)
 
     def showing(self, lines: list[str]) -> Source:
         """The same file with other words in its lines; runs of blank ones are cut short."""
-        return _measured(lines, self.starts, self.sizes, partial=True)
+        return _measured(lines, "\n".join(lines), self._at, partial=True)
 
     @property
     def chars(self) -> int:
         """Characters of all lines, without line ends and trailing blanks."""
         return self._chars[-1]
+
+    @property
+    def middle(self) -> int:
+        """Characters of the line in the middle of them all: a line with most of them is this."""
+        at = bisect_right(self._chars, self.chars / 2)
+        return self._chars[at] - self._chars[at - 1]
 
     def blank(self, lo: int, hi: int) -> bool:
         """True if no line has anything but white space."""
@@ -109,32 +128,29 @@ def read(text: str, encoding: str, mark: int) -> Source:
     """Split decoded text into lines; carriage returns end them only in files without \\n."""
     returns = "\r" in text
     newline = "\r" if returns and "\n" not in text else "\n"
-    raw = text.split(newline)
-    if not raw[-1]:
-        raw.pop()
-    width = len(newline.encode(encoding))
-    if encoding in ("cp1252", "latin-1") or (encoding == "utf-8" and text.isascii()):
-        sizes = list(map(len, raw))
-    elif encoding == "utf-8":
-        sizes = list(map(len, text.encode().split(newline.encode())))
-    else:
-        sizes = [len(line.encode(encoding)) for line in raw]
-    before = accumulate(sizes, initial=mark)  # each line, line ends not counted
-    starts = list(map(add, before, range(0, width * len(raw), width)))
-    if returns and newline == "\n":
-        for number, line in enumerate(raw):
-            if line.endswith("\r"):
-                raw[number] = line[:-1]
-                sizes[number] -= width
-    return _measured(raw, starts, sizes)
+    lines = text.split(newline)
+    if not lines[-1]:
+        lines.pop()
+        text = text[:-1]
+    lengths: Iterable[int] = map(len, lines)
+    if encoding == "utf-8" and not text.isascii():
+        lengths = map(len, text.encode().split(newline.encode()))
+    elif encoding.startswith("utf-16"):
+        lengths = (len(line.encode(encoding)) for line in lines)
+    before = list(accumulate(lengths, initial=0))
+    ended: frozenset[int] = frozenset()
+    if returns:
+        if newline == "\n":
+            ended = frozenset(n for n, line in enumerate(lines) if line.endswith("\r"))
+            lines = [line.removesuffix("\r") for line in lines]
+        text = "\n".join(lines)
+    return _measured(lines, text, _Bytes(mark, len(newline.encode(encoding)), before, ended))
 
 
-def _measured(
-    lines: list[str], starts: list[int], sizes: list[int], partial: bool = False
-) -> Source:
+def _measured(lines: list[str], whole: str, at: _Bytes, partial: bool = False) -> Source:
     stripped = list(map(str.rstrip, lines))
     if stripped == lines:
         stripped = lines
     filled = list(accumulate(map(bool, stripped), initial=0))
     chars = list(accumulate(map(len, stripped), initial=0))
-    return Source(lines, stripped, starts, sizes, filled, chars, partial)
+    return Source(lines, stripped, whole, at, filled, chars, partial)

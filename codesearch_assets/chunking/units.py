@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 _TRANSPARENT_DEPTH = 6
 _MEMBER_DEPTH = 12
+_JOINED = ("definition", "import")  # ranks of units that can belong together
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Scope:
     """What siblings stand in.
 
@@ -79,10 +80,10 @@ class Unit:
     nodes: list[Node] = field(default_factory=list)
     definitions: list[Definition] = field(default_factory=list)
     lead: Sequence[tuple[int, int]] = ()
-    head: bool = False
     text: str = ""
+    head: bool = False
     attributes: Sequence[Node] = ()
-    parts: list[Unit] = field(default_factory=list)
+    parts: Sequence[Unit] = ()
 
     @property
     def name(self) -> str:
@@ -101,7 +102,7 @@ class Unit:
             if lo <= rows(one.node)[0] < hi
         ]
         last = max(lo, hi - 1)
-        return Unit(scope, lo, hi, last, "code", self.nodes[:1], named, self.lead, True, self.text)
+        return Unit(scope, lo, hi, last, "code", self.nodes[:1], named, self.lead, self.text, True)
 
 
 def rows(node: Node) -> tuple[int, int]:
@@ -112,13 +113,12 @@ def rows(node: Node) -> tuple[int, int]:
 
 
 def siblings(
-    nodes: list[Node], lo: int, hi: int, scope: Scope, grammar: Grammar, source: Source,
+    nodes: Iterable[Node], lo: int, hi: int, scope: Scope, grammar: Grammar, source: Source,
     head: Unit | None = None,
 ) -> list[Unit]:  # fmt: skip
     """The nodes of one scope as units that cover the lines [lo, hi) exactly."""
     builder = _Builder(scope, grammar, source, [head] if head else [])
-    for node in inlined(nodes, grammar) if grammar.inlined else nodes:
-        builder.add(node)
+    builder.add(inlined(nodes, grammar) if grammar.inlined else nodes)
     builder.flush()
     units = builder.units
     for one, following in pairwise(units):
@@ -130,6 +130,8 @@ def siblings(
 
 @dataclass(slots=True)
 class _Builder:
+    """Makes units of nodes in their order; `lead`: comments and annotations that wait for one."""
+
     scope: Scope
     grammar: Grammar
     source: Source
@@ -137,37 +139,46 @@ class _Builder:
     lead: list[Node] = field(default_factory=list)
     sticky: bool = False
 
-    def add(self, node: Node) -> None:
-        first, last = rows(node)
-        kind, units = node.type, self.units
-        if units and not node.is_named and not kind.isalnum():
-            if self.lead:
-                self.flush()
-            self._extend(node, kind, last)
-        elif units and not self.lead and first <= units[-1].last:
-            self._extend(node, kind, last)
-        elif kind in self.grammar.comments:
-            if self.lead and not self.sticky and first > rows(self.lead[-1])[1] + 1:
-                self.flush()
-            self.lead.append(node)
-        elif kind in self.grammar.annotations and self._annotates(node):
-            self.lead.append(node)
-            self.sticky = True
-        else:
-            self._statement(node, kind, first, last)
+    def add(self, nodes: Iterable[Node]) -> None:
+        units, grammar = self.units, self.grammar
+        for node in nodes:
+            kind = node.type
+            first = node.start_point[0]  # `rows`, without the call: this is the hottest place
+            last, column = node.end_point
+            if not column and last > first:
+                last -= 1
+            if units and not node.is_named and not kind.isalnum():
+                if self.lead:
+                    self.flush()
+                self._extend(node, kind, last)
+            elif units and not self.lead and first <= units[-1].last:
+                self._extend(node, kind, last)
+            elif kind in grammar.comments:
+                if self.lead and self._apart(first):
+                    self.flush()
+                self.lead.append(node)
+            elif kind in grammar.annotations and self._annotates(node):
+                self.lead.append(node)
+                self.sticky = True
+            else:
+                self._statement(node, kind, first, last)
 
     def _annotates(self, node: Node) -> bool:
         return self.grammar.annotates is None or self.grammar.annotates(node)
 
+    def _apart(self, first: int) -> bool:
+        """Whether a blank line lies between the comments and what begins in this row."""
+        return not self.sticky and first > rows(self.lead[-1])[1] + 1
+
     def flush(self) -> None:
         """Comments that precede nothing become a unit of their own."""
         if self.lead:
-            first, last = rows(self.lead[0])[0], rows(self.lead[-1])[1]
-            unit = Unit(self.scope, first, last + 1, last, "comment", list(self.lead))
-            unit.lead = [rows(node) for node in self.lead]
-            unit.text = self.source.stripped[first].strip()
+            lead = [rows(node) for node in self.lead]
+            first, last = lead[0][0], lead[-1][1]
+            text = self.source.stripped[first].strip()
+            unit = Unit(self.scope, first, last + 1, last, "comment", self.lead, [], lead, text)
             self.units.append(unit)
-        self.lead, self.sticky = [], False
+            self.lead, self.sticky = [], False
 
     def _extend(self, node: Node, kind: str, last: int) -> None:
         unit = self.units[-1]
@@ -175,45 +186,49 @@ class _Builder:
             unit.last = last
         unit.nodes.append(node)
         if kind in self.grammar.defining and not unit.head:
-            unit.definitions += self._definitions(node)
+            unit.definitions += self._definitions(node, kind)
 
     def _statement(self, node: Node, kind: str, first: int, last: int) -> None:
-        if self.lead and not self.sticky and first > rows(self.lead[-1])[1] + 1:
+        lead = self.lead
+        if lead and self._apart(first):
             self.flush()
-        definitions = self._definitions(node) if kind in self.grammar.defining else []
+            lead = self.lead
+        grammar = self.grammar
+        definitions = self._definitions(node, kind) if kind in grammar.defining else []
         rank = "code"
         if definitions:
             rank = "definition"
-        elif kind in self.grammar.imports:
+        elif kind in grammar.imports:
             rank = "import"
-        unit = Unit(self.scope, first, last + 1, last, rank, [node], definitions)
-        unit.text = self.source.stripped[first].strip()
+        text = self.source.stripped[first].strip()
+        unit = Unit(self.scope, first, last + 1, last, rank, [node], definitions, (), text)
         self.units.append(unit)
-        if self.lead:
-            unit.lo = rows(self.lead[0])[0]
-            unit.lead = [rows(one) for one in self.lead if one.type in self.grammar.comments]
-            unit.attributes = [one for one in self.lead if one.type in self.grammar.annotations]
+        if lead:
+            unit.lo = lead[0].start_point[0]
+            unit.lead = [rows(one) for one in lead if one.type in grammar.comments]
+            if grammar.annotations:
+                unit.attributes = [one for one in lead if one.type in grammar.annotations]
             self.lead, self.sticky = [], False
 
-    def _definitions(self, node: Node) -> list[Definition]:
-        found = found_in(node, self.grammar, self.scope.kind == "container")
-        if self.scope.kind == "function":  # its variables are nobody else's business
+    def _definitions(self, node: Node, kind: str) -> list[Definition]:
+        scope = self.scope.kind
+        found = found_in(node, kind, self.grammar, scope == "container")
+        if found and scope == "function":  # its variables are nobody else's business
             return [one for one in found if one.kind not in ("constant", "section")]
         return found
 
 
 def found_in(
-    node: Node, grammar: Grammar, in_container: bool, depth: int = _TRANSPARENT_DEPTH
+    node: Node, kind: str, grammar: Grammar, in_container: bool, depth: int = _TRANSPARENT_DEPTH
 ) -> list[Definition]:
-    """Definitions of a statement, looking through `if`, `try` and what is broken."""
-    found = definitions_of(node, grammar, in_container)
-    kind = node.type
+    """Definitions of a statement (kind: its type), looking through `if`, `try` and errors."""
+    found = definitions_of(node, kind, grammar, in_container)
     if found or depth == 0 or (kind not in grammar.transparent and kind != "ERROR"):
         return found
     return [
         one
         for child in node.named_children
-        for one in found_in(child, grammar, in_container, depth - 1)
+        for one in found_in(child, child.type, grammar, in_container, depth - 1)
     ]
 
 
@@ -222,13 +237,12 @@ def _glued(units: list[Unit], grammar: Grammar) -> list[Unit]:
     out: list[Unit] = []
     before: Unit | None = None
     for unit in units:
-        same = before is not None and before.rank == unit.rank and not before.head
-        if before is None or not same or not _belongs(before, unit, grammar):
+        same = before is not None and before.rank == unit.rank and unit.rank in _JOINED
+        if before is None or not same or before.head or not _belongs(before, unit, grammar):
             out.append(unit)
             before = unit
             continue
-        before.parts = before.parts or [replace(before)]
-        before.parts.append(unit)
+        before.parts = [*(before.parts or [replace(before)]), unit]
         before.last, before.hi = unit.last, unit.hi
         before.nodes = before.nodes + unit.nodes
         before.definitions = before.definitions + unit.definitions
@@ -239,7 +253,7 @@ def _glued(units: list[Unit], grammar: Grammar) -> list[Unit]:
 def _belongs(before: Unit, unit: Unit, grammar: Grammar) -> bool:
     if unit.rank == "import":
         return True
-    if unit.rank != "definition" or before.definitions[0].name != unit.definitions[0].name:
+    if before.definitions[0].name != unit.definitions[0].name:
         return False
     if not unit.definitions[0].name and before.name != unit.name:
         return False
@@ -253,25 +267,25 @@ def symbols_of(unit: Unit, grammar: Grammar) -> list[Symbol]:
     out: list[Symbol] = []
     last_body: Node | None = None
     scope = unit.scope
-    outside = (scope.around, scope.exported, scope.kind == "container")
+    around, exported, inside = scope.around, scope.exported, scope.kind == "container"
     prefix = "" if unit.head else scope.prefix
-    pending = [(prefix, one, outside, 0) for one in reversed(unit.definitions)]
+    pending = [(prefix, one, around, exported, inside, 0) for one in reversed(unit.definitions)]
     while pending:
-        prefix, one, (around, exported, inside), depth = pending.pop()
+        prefix, one, around, exported, inside, depth = pending.pop()
         name = qualified(prefix, one.name, grammar.separator)
         exported = exported and is_exported(one, grammar, around, scope.listed)
         if one.name and one.kind != SCOPE:
             first, last = rows(one.node)
-            clause = not grammar.overloads or last_body is None
-            if clause and out and out[-1].name == name and not one.container:
-                first = out.pop().start_line - 1
+            if out and out[-1].name == name and not one.container:
+                if not grammar.overloads or last_body is None:  # a clause
+                    first = out.pop().start_line - 1
             last_body = one.body
             out.append(Symbol(name, one.kind, first + 1, last + 1, exported))
         if one.container and one.body is not None and depth < _MEMBER_DEPTH and not unit.head:
             inside = members_are_methods(one, inside)
             members = _members(one.body, grammar, inside)
-            here = (one, exported, inside)
-            pending += [(name, member, here, depth + 1) for member in reversed(members)]
+            members.reverse()
+            pending += [(name, member, one, exported, inside, depth + 1) for member in members]
     return out
 
 
@@ -286,12 +300,12 @@ def _members(body: Node, grammar: Grammar, inside: bool) -> list[Definition]:
     nodes: Iterable[Node] = body.named_children
     if grammar.inlined:
         nodes = inlined(nodes, grammar)
-    return [
-        member
-        for node in nodes
-        if node.type in grammar.defining
-        for member in found_in(node, grammar, inside)
-    ]
+    defining, out = grammar.defining, []
+    for node in nodes:
+        kind = node.type
+        if kind in defining:
+            out += found_in(node, kind, grammar, inside)
+    return out
 
 
 def doc_of(unit: Unit, grammar: Grammar, source: Source) -> str:

@@ -174,6 +174,7 @@ def _chunk(
     )
     around = enclosing[lo]
     start_byte, end_byte = source.bytes(lo, hi)
+    text, hashed = source.texts(lo, hi)
     header = "\n".join(source.stripped[one.found.line].strip() for one in around)[:400]
     section = bool(inside) and inside[0].found.kind == "section" and inside[0].first == lo
     symbol = symbols[0].name if len(symbols) == 1 else ""
@@ -189,8 +190,8 @@ def _chunk(
         end_line=hi,
         start_byte=start_byte,
         end_byte=end_byte,
-        text=source.text(lo, hi),
-        content_hash=content_hash(language, header, source.stripped_text(lo, hi)),
+        text=text,
+        content_hash=content_hash(language, header, hashed),
     )
 
 

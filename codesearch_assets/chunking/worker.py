@@ -20,9 +20,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import astuple, dataclass, replace
 from importlib import import_module
-from operator import attrgetter
 from queue import Empty, SimpleQueue
 from threading import Thread
 from types import TracebackType
@@ -264,17 +263,15 @@ def _take(pipe: IO[bytes]) -> bytes | None:
     return frame if len(frame) == length else None
 
 
-# Plain tuples go over the pipe: a frozen class with slots is pickled in Python, at many times that.
-_of_symbol = attrgetter(*(one.name for one in fields(Symbol)))
-_of_chunk = attrgetter(*(one.name for one in fields(Chunk)))
-_SYMBOLS = [one.name for one in fields(Chunk)].index("symbols")
+# Plain tuples go over the pipe: with a class, each is pickled with its name and a call.
+_SYMBOLS = Chunk._fields.index("symbols")
 
 
 def _packed(found: FileChunks, seconds: float) -> tuple[Any, ...]:
     chunks = []
     for chunk in found.chunks:
-        values = list(_of_chunk(chunk))
-        values[_SYMBOLS] = [_of_symbol(symbol) for symbol in chunk.symbols]
+        values: list[Any] = [*chunk]
+        values[_SYMBOLS] = [*map(tuple, chunk.symbols)]
         chunks.append(values)
     return found.language, found.outcome, found.reason, found.generated, chunks, seconds
 
@@ -282,8 +279,8 @@ def _packed(found: FileChunks, seconds: float) -> tuple[Any, ...]:
 def _unpacked(packed: tuple[Any, ...]) -> FileChunks:
     language, outcome, reason, generated, chunks, seconds = packed
     for values in chunks:
-        values[_SYMBOLS] = tuple(Symbol(*symbol) for symbol in values[_SYMBOLS])
-    found = tuple(Chunk(*values) for values in chunks)
+        values[_SYMBOLS] = tuple(map(Symbol._make, values[_SYMBOLS]))
+    found = tuple(map(Chunk._make, chunks))
     return FileChunks(language, outcome, reason, generated, found, seconds)
 
 

@@ -57,7 +57,9 @@ def _read(node: Node, in_container: bool) -> list[Definition] | None:
     if not name.endswith(_WRAPPER):
         return None
     inside = [
-        one for child in body.named_children for one in definitions_of(child, RUST, in_container)
+        one
+        for child in body.named_children
+        for one in definitions_of(child, child.type, RUST, in_container)
     ]
     if len(inside) == 1:
         usable = is_exported(inside[0], RUST, None)
