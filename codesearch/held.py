@@ -51,7 +51,6 @@ class Chunks:
     rows: Rows
     candidates: Mapping[str, Candidate]
     inside: Mapping[str, tuple[str, ...]]  # of chunks that hold several definitions: their names
-    languages: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +61,12 @@ class Matrix:
     vectors: Floats
 
     def nearest(self, vector: Floats, depth: int) -> dict[str, float]:
-        """The cosine similarity of the `depth` rows nearest to a unit vector, by chunk id."""
-        likeness = self.vectors @ vector
-        best = np.argpartition(likeness, -depth)[-depth:] if depth < len(likeness) else ...
-        places = np.arange(len(likeness))[best].tolist()
-        return dict(zip((self.ids[at] for at in places), likeness[best].tolist(), strict=True))
+        """The cosine similarity of the `depth` rows nearest to a vector, by chunk id."""
+        likeness = self.vectors @ (vector / np.linalg.norm(vector))
+        rows = len(likeness)
+        best = np.argpartition(likeness, -depth)[-depth:] if depth < rows else np.arange(rows)
+        ids = (self.ids[at] for at in best.tolist())
+        return dict(zip(ids, likeness[best].tolist(), strict=True))
 
 
 T = TypeVar("T")
@@ -79,15 +79,20 @@ class Kept(Generic[T]):
         self._store, self._name, self._make = store, name, make
         self._held: tuple[int, T] | None = None  # the version, and what was made of it
         self._met: tuple[int, int] = (-1, -1)  # the last version, and the question that met it
+        self._looked = -1  # the question that last looked at the version
         self._not_before = 0.0
         self._lock = threading.Lock()
 
     def now(self, question: int, pool: ThreadPoolExecutor) -> T | None:
         """What is held of the table as it stands now; has it made where that is worth it."""
-        version = self._store.ask(self._name, _version)
         held = self._held
-        if held is not None and held[0] == version:
+        if held is not None and self._looked == question:  # once a question is enough
             return held[1]
+        version = self._store.ask(self._name, _version)
+        if held is not None and held[0] == version:
+            self._looked = question
+            return held[1]
+        self._looked = -1
         with self._lock:
             if self._met[0] != version:
                 self._met = (version, question)
@@ -135,7 +140,8 @@ class Held:
     def warm(self) -> None:
         """Make all of it now."""
         made = set(self._store.names())
-        for name, kept in {"chunks": self._chunks, **self._rows, **self._vectors}.items():
+        every: dict[str, Kept[Any]] = {"chunks": self._chunks, **self._rows, **self._vectors}
+        for name, kept in every.items():
             if name in made:
                 kept.make()
 
@@ -147,7 +153,7 @@ class Held:
         """The rows of a table that is searched by words, where they are held."""
         if name == "chunks":
             chunks = self.chunks()
-            return chunks and chunks.rows
+            return chunks.rows if chunks is not None else None
         return self._rows[name].now(self._question, self._pool)
 
     def vectors(self, name: str) -> Matrix | Rows | None:
@@ -180,12 +186,7 @@ def chunks_of(table: Any) -> Chunks | None:
     if table.count_rows() > ROWS_AT_MOST:
         return None
     read = _read(table, [*COLUMNS, "symbols"])
-    return Chunks(
-        _rows(read),
-        candidates(read),
-        _inside(read),
-        frozenset(read["language"].unique().to_pylist()) - {None, ""},
-    )
+    return Chunks(_rows(read), candidates(read), _inside(read))
 
 
 def candidates(rows: pa.Table) -> dict[str, Candidate]:

@@ -55,11 +55,6 @@ class Lanes:
         """Hold now what the second question would have held."""
         self._held.warm()
 
-    def languages(self) -> frozenset[str] | None:
-        """The languages of all chunks, where they are held."""
-        held = self._held.chunks()
-        return held and held.languages
-
     def find(self, query: Query, where: str) -> Found:
         """Ask every lane for `query` under the SQL filter `where` (empty: everything)."""
         self._held.asked()

@@ -8,6 +8,7 @@ addend is recorded under its name while it is added, so an explanation cannot dr
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import mul
 from typing import Literal
 
 from codesearch.paths import HEADER_SUFFIXES, PathWords, path_facts, with_source
@@ -157,14 +158,17 @@ def _order_chunks(
 def _score_lanes(files: Files, members: Members, evidence: Evidence) -> None:
     """Decaying sums over a file's best chunks, each divided by the best file's."""
 
+    file_of = {c.chunk_id: file for file, chunks in members.items() for c in chunks}
+
     def sums(lane: LaneName, depth: int, decay: float) -> dict[File, float]:
-        scores = evidence.lanes.get(lane, {})
-        totals = {
-            file: _decaying_sum([scores.get(c.chunk_id, 0.0) for c in chunks], depth, decay)
-            for file, chunks in members.items()
-        }
+        scores: dict[File, list[float]] = {}
+        for chunk_id, score in evidence.lanes.get(lane, {}).items():
+            if (file := file_of.get(chunk_id)) is not None:
+                scores.setdefault(file, []).append(score)
+        fading = [decay**place for place in range(depth)]
+        totals = {file: _decaying_sum(found, fading) for file, found in scores.items()}
         best = max(totals.values(), default=0.0)
-        return {file: total / best if best > 0 else 0.0 for file, total in totals.items()}
+        return {file: totals.get(file, 0.0) / best if best > 0 else 0.0 for file in members}
 
     text = sums("bm25", TEXT_DEPTH, TEXT_DECAY)
     best_chunk = sums("bm25", 1, 1.0)
@@ -177,9 +181,8 @@ def _score_lanes(files: Files, members: Members, evidence: Evidence) -> None:
         file.add("central", evidence.central.get(key, 0.0))
 
 
-def _decaying_sum(scores: list[float], depth: int, decay: float) -> float:
-    scores.sort(reverse=True)
-    return sum(score * decay**place for place, score in enumerate(scores[:depth]))
+def _decaying_sum(scores: list[float], fading: Sequence[float]) -> float:
+    return float(sum(map(mul, sorted(scores, reverse=True), fading)))
 
 
 def _score_paths(query: Query, files: Files) -> None:
@@ -211,7 +214,7 @@ def _score_marks(query: Query, files: Files, members: Members) -> None:
     if not ASKS_FOR_DOCS.search(query.text):
         unwanted.add("docs")
     for key, file in files.items():
-        marked = any(unwanted.intersection(chunk.marks) for chunk in members[key])
+        marked = not all(unwanted.isdisjoint(chunk.marks) for chunk in members[key])
         file.add("marked", float(marked or path_facts(file.path).aside))
 
 
