@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from codesearch.ranking import Candidate
+from codesearch.candidates import Candidate
 from codesearch_resources.store import ALL_ROWS, Store
 
 ROWS_AT_MOST = 300_000  # of a table; a chunk takes about 1 KB

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from codesearch.candidates import Candidate, Evidence, File, LaneName
 from codesearch.errors import BadQuery
 from codesearch.held import COLUMNS, Floats, Held, Matrix, Rows, candidates
 from codesearch.query import MOST_TERMS, Query
-from codesearch.ranking import Candidate, Evidence, File, LaneName
 from codesearch_resources.embedders.base import Embedder, EmbeddingError
 from codesearch_resources.store import Store, of_repo, sql
 

@@ -9,14 +9,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import mul
-from typing import Literal
 
+from codesearch.best_chunk import best_first
+from codesearch.candidates import Candidate, Evidence, File, LaneName
 from codesearch.paths import HEADER_SUFFIXES, PathWords, path_facts, with_source
 from codesearch.query import Query
 from codesearch_resources.text import stems, words
-
-LaneName = Literal["bm25", "vectors", "summary_bm25", "summary_vectors", "symbol"]
-LANES: tuple[LaneName, ...] = ("bm25", "vectors", "summary_bm25", "summary_vectors", "symbol")
 
 # How many of a file's best chunks count, and how fast they fade.
 TEXT_DEPTH, TEXT_DECAY = 5, 0.6
@@ -40,48 +38,8 @@ WEIGHTS: Mapping[str, float] = {
     "repository named": 2.0,
     "likeness": 1.0,  # of what lies near a given chunk; the only rule there
 }
-# A chunk that defines the asked identifier goes before one that mentions it.
-DEFINES = 2.0
-
 ASKS_FOR_TESTS = re.compile(r"\b(?:tests?|testing|specs?|fixtures?|mocks?)\b", re.IGNORECASE)
 ASKS_FOR_DOCS = re.compile(r"\b(?:docs?|documentation|readme|changelog|guide)\b", re.IGNORECASE)
-
-File = tuple[str, str]  # repository and path
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A chunk that some lane found."""
-
-    chunk_id: str
-    repo: str
-    path: str
-    language: str
-    kind: str
-    marks: tuple[str, ...]
-    symbol: str
-    names: tuple[str, ...]
-    start_line: int
-    end_line: int
-
-    @property
-    def file(self) -> File:
-        return (self.repo, self.path)
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What is known of the candidates.
-
-    `lanes`: what each lane says, chunk id to score, higher is better, best near 1. `central`: how
-    much of its repository leans on a file, 0..1.
-    """
-
-    lanes: Mapping[LaneName, Mapping[str, float]]
-    central: Mapping[File, float] = field(default_factory=dict)
-
-    def of(self, lane: LaneName, chunk_id: str) -> float:
-        return self.lanes.get(lane, {}).get(chunk_id, 0.0)
 
 
 @dataclass
@@ -128,7 +86,7 @@ def rank(
     ordered = sorted((-ranked.score, *file) for file, ranked in files.items())
     found = [files[repo, path] for _, repo, path in ordered]
     for file in found[:most]:
-        file.chunks = _order_chunks(query, members[file.repo, file.path], evidence)
+        file.chunks = best_first(query, members[file.repo, file.path], evidence)
     return found
 
 
@@ -142,17 +100,6 @@ def rank_near(candidates: Mapping[str, Candidate], evidence: Evidence) -> list[R
             file.add("likeness", near.get(chunk.chunk_id, 0.0))
         file.chunks.append((chunk, near.get(chunk.chunk_id, 0.0)))
     return sorted(files.values(), key=lambda file: (-file.score, file.repo, file.path))
-
-
-def _order_chunks(
-    query: Query, members: Sequence[Candidate], evidence: Evidence
-) -> list[tuple[Candidate, float]]:
-    def score(chunk: Candidate) -> float:
-        found = sum(evidence.of(lane, chunk.chunk_id) for lane in LANES if lane != "symbol")
-        return found + DEFINES * sum(name in chunk.names for name in query.names)
-
-    scored = [(chunk, score(chunk)) for chunk in members]
-    return sorted(scored, key=lambda pair: (-pair[1], pair[0].start_line, pair[0].chunk_id))
 
 
 def _score_lanes(files: Files, members: Members, evidence: Evidence) -> None:

@@ -15,11 +15,13 @@ from sample import sample
 
 import codesearch
 from codesearch import search
+from codesearch.candidates import Candidate
 from codesearch.errors import BadQuery, NoConfiguration, NotIndexed, SearchError
 from codesearch.filters import glob_regex
 from codesearch.hits import Hit, More, choose
 from codesearch.lanes import Found, Lanes
-from codesearch.ranking import Candidate, Query, RankedFile
+from codesearch.query import Query
+from codesearch.ranking import RankedFile
 from codesearch.search import Index
 from codesearch_resources.data_dir import DataDirError
 from codesearch_resources.settings import UnknownRepository
