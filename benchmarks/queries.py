@@ -5,7 +5,7 @@
 
 A question's calls are taken down while it is asked and made again, without anything of ours around
 them; beside them the same question by an index that holds nothing in memory and its calls, the
-code vectors scanned in numpy, and the peer on the same files, asked in turns with us. With
+code vectors scanned in numpy, and after those the peer on the same files. With
 `--dimensions` the index is copied and its vectors widened by a fixed rotation, which keeps every
 similarity: the costs of longer vectors, not a better model.
 """

@@ -17,11 +17,12 @@ from codesearch.paths import PREFIX_MATCH, PREFIX_WORTH
 from codesearch.query import Query
 from codesearch_resources.text import stems
 
-# Against at most 1 of each lane.
+# Against at most 1 of each of four lanes.
 DEFINES = 2.0  # of an asked identifier, rather than a mention of it
-OWN_NAME = 2.0  # times the share of its own name's words that were asked for
-ASKED = 2.0  # times the share of the question that its name holds
-OUTER_NAME = 1.0  # times the share of the words of what it is defined in
+ASKED = 3.0  # times the share of the question that the names of its definitions hold
+OWN_NAME = 1.0  # times the share of a name that was asked for
+OUTER_NAME = 1.0  # and of the name of what that is defined in
+ONE_OF_SEVERAL = 0.5  # of the last two, where several definitions had a chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,16 @@ def _name(symbol: str) -> _Name:
     return _Name(tuple(dict.fromkeys(stems(own))), tuple(dict.fromkeys(stems(outer))))
 
 
+def _names(chunk: Candidate) -> list[_Name]:
+    return [_name(symbol) for symbol in dict.fromkeys((chunk.symbol, *chunk.inside)) if symbol]
+
+
 def best_first(
     query: Query, members: Sequence[Candidate], evidence: Evidence
 ) -> list[tuple[Candidate, float]]:
     """The chunks of one file with their scores; ties by line."""
     lanes = [_lane(lane, members, evidence) for lane in LANES if lane != "symbol"]
-    named = _named(query, [_name(chunk.symbol) for chunk in members])
+    named = _named(query, [_names(chunk) for chunk in members])
     scored = []
     for place, chunk in enumerate(members):
         found = sum(lane[place] for lane in lanes) + named[place]
@@ -57,10 +62,11 @@ def _lane(lane: LaneName, members: Sequence[Candidate], evidence: Evidence) -> l
     return [one / best for one in said] if best > 0 else said
 
 
-def _named(query: Query, names: Sequence[_Name]) -> list[float]:
-    """How much the names were asked for; a word that many of the file's names hold tells little."""
-    holding = Counter(word for name in names for word in name.own)
-    weights = {word: math.log(1 + len(names) / (1 + holding[word])) for word in query.stems}
+def _named(query: Query, chunks: Sequence[Sequence[_Name]]) -> list[float]:
+    """How much the names were asked for; a word that many chunks of the file hold tells little."""
+    held = [{word for name in names for word in name.own} for names in chunks]
+    holding = Counter(word for words in held for word in words)
+    weights = {word: math.log(1 + len(chunks) / (1 + holding[word])) for word in query.stems}
     total = sum(weights.values()) or 1.0
     joined = {first + second for first, second in pairwise(query.stems)}
     starts = {word[:PREFIX_MATCH] for word in query.stems if len(word) >= PREFIX_MATCH}
@@ -73,9 +79,12 @@ def _named(query: Query, names: Sequence[_Name]) -> list[float]:
     def share(words: Sequence[str]) -> float:
         return sum(map(asked, words)) / len(words) if words else 0.0
 
-    return [
-        OWN_NAME * share(name.own)
-        + ASKED * sum(weights.get(word, 0.0) for word in name.own) / total
-        + OUTER_NAME * share(name.outer)
-        for name in names
-    ]
+    found = []
+    for names, words in zip(chunks, held, strict=True):
+        best = max(
+            (OWN_NAME * share(name.own) + OUTER_NAME * share(name.outer) for name in names),
+            default=0.0,
+        )
+        here = sum(weights[word] for word in query.stems if word in words) / total
+        found.append(ASKED * here + best * (ONE_OF_SEVERAL if len(names) > 1 else 1.0))
+    return found

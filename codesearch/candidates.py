@@ -24,6 +24,7 @@ class Candidate:
     names: tuple[str, ...]
     start_line: int
     end_line: int
+    inside: tuple[str, ...] = ()  # the qualified names of its definitions, as they are spelled
 
     @property
     def file(self) -> File:

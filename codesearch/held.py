@@ -30,7 +30,7 @@ PAUSE = 20.0
 
 COLUMNS = (
     "chunk_id", "repo", "path", "language", "kind", "marks", "symbol", "names",
-    "start_line", "end_line",
+    "start_line", "end_line", "symbols",
 )  # fmt: skip
 
 Floats = NDArray[np.float32]
@@ -50,7 +50,6 @@ class Chunks:
 
     rows: Rows
     candidates: Mapping[str, Candidate]
-    inside: Mapping[str, tuple[str, ...]]  # of chunks that hold several definitions: their names
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,45 +184,41 @@ def chunks_of(table: Any) -> Chunks | None:
     """The rows of `chunks`; None for more than ROWS_AT_MOST."""
     if table.count_rows() > ROWS_AT_MOST:
         return None
-    read = _read(table, [*COLUMNS, "symbols"])
-    return Chunks(_rows(read), candidates(read), _inside(read))
+    read = _read(table, COLUMNS)
+    return Chunks(_rows(read), candidates(read))
 
 
 def candidates(rows: pa.Table) -> dict[str, Candidate]:
     """Rows of `chunks` as candidates, by id."""
     # One object for each path and language instead of one for each row.
-    once = [
-        column.combine_chunks().dictionary_encode() if column.type == pa.string() else column
-        for column in rows.select(COLUMNS[1:]).columns
+    plain = [
+        _shared(column) if column.type == pa.string() else column.to_pylist()
+        for column in rows.select(COLUMNS[1:-1]).columns
     ]
-    columns = [_shared(c) if isinstance(c, pa.DictionaryArray) else c.to_pylist() for c in once]
     return {
         chunk_id: Candidate(
             chunk_id, repo, path, language, kind, tuple(marks or ()), symbol, tuple(names or ()),
-            start, end,
+            start, end, inside,
         )
-        for chunk_id, repo, path, language, kind, marks, symbol, names, start, end in zip(
-            rows["chunk_id"].to_pylist(), *columns, strict=True
+        for chunk_id, repo, path, language, kind, marks, symbol, names, start, end, inside in zip(
+            rows["chunk_id"].to_pylist(), *plain, _inside(rows["symbols"]), strict=True
         )
     }  # fmt: skip
 
 
-def _shared(column: pa.DictionaryArray) -> list[str | None]:
-    values = [*column.dictionary.to_pylist(), None]
-    return [values[at] for at in pc.fill_null(column.indices, len(values) - 1).to_pylist()]
+def _shared(column: pa.ChunkedArray) -> list[str | None]:
+    found = column.combine_chunks().dictionary_encode()
+    values = [*found.dictionary.to_pylist(), None]
+    return [values[at] for at in pc.fill_null(found.indices, len(values) - 1).to_pylist()]
 
 
-def _inside(read: pa.Table) -> dict[str, tuple[str, ...]]:
-    several = read.filter(pc.greater(pc.list_value_length(read["symbols"]), 1))
-    symbols = several["symbols"].combine_chunks()
-    names = pc.struct_field(symbols.flatten(), "name").to_pylist()
-    ends = np.cumsum(pc.list_value_length(symbols).to_numpy(zero_copy_only=False)).tolist()
-    starts = [0, *ends]
-    ids = several["chunk_id"].to_pylist()
-    return {
-        chunk_id: tuple(names[start:end])
-        for chunk_id, start, end in zip(ids, starts, ends, strict=False)
-    }
+def _inside(symbols: pa.ChunkedArray) -> list[tuple[str, ...]]:
+    """The names of each chunk's definitions."""
+    lists = symbols.combine_chunks()
+    names = pc.struct_field(lists.flatten(), "name").to_pylist()
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    ends = np.cumsum(lengths).tolist()
+    return [tuple(names[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def vectors_of(table: Any, dimensions: int) -> Matrix | Rows | None:

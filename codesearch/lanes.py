@@ -24,8 +24,6 @@ ROWS_PER_PARTITION = 8_192  # LanceDB's default for IVF
 BELOW = 0.7  # of the last found similarity: what a chunk that only words found is taken to have
 SELECTIVE = 0.05  # below this share of the rows an exact scan is as fast, and exact
 
-TEXT = ["text", "start_line", "end_line"]
-
 
 @dataclass
 class Found:
@@ -98,27 +96,21 @@ class Lanes:
         return found
 
     def texts(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Text, lines and names of definitions (`inside`) of chunks, each from one row.
-
-        Chunks that are gone are left out.
-        """
-        held = self._held.chunks()
-        if held is not None and (rows := self._taken("chunks", TEXT, ids, held.rows)):
-            return {key: row | {"inside": held.inside.get(key, ())} for key, row in rows.items()}
-        found = self._store.read_keys("chunks", ["chunk_id", *TEXT, "symbols"], "chunk_id", ids)
-        return {
-            row["chunk_id"]: row | {"inside": tuple(s["name"] for s in row["symbols"] or ())}
-            for row in found.to_pylist()
-        }
+        """Text and lines of chunks, each from one row; those that are gone are left out."""
+        return self._read("chunks", ["text", "start_line", "end_line"], ids)
 
     def summaries(self, ids: Sequence[str]) -> dict[str, str]:
         """The summaries of chunks, of those that have one."""
-        held = self._held.rows("summaries")
-        found = self._taken("summaries", ["summary"], ids, held) if held is not None else {}
+        rows = self._read("summaries", ["summary"], ids)
+        return {key: row["summary"] or "" for key, row in rows.items()}
+
+    def _read(self, name: str, columns: Sequence[str], ids: Sequence[str]) -> dict[str, Any]:
+        held = self._held.rows(name)
+        found = self._taken(name, columns, ids, held) if held is not None else {}
         if not found:
-            rows = self._store.read_keys("summaries", ["chunk_id", "summary"], "chunk_id", ids)
+            rows = self._store.read_keys(name, ["chunk_id", *columns], "chunk_id", ids)
             found = {row["chunk_id"]: row for row in rows.to_pylist()}
-        return {key: row["summary"] or "" for key, row in found.items()}
+        return found
 
     def _taken(
         self, name: str, columns: Sequence[str], ids: Sequence[str], rows: Rows

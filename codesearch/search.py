@@ -254,7 +254,7 @@ class Index:
                 path=chunk.path,
                 start_line=shown["start_line"],
                 end_line=shown["end_line"],
-                symbol=meant(query, chunk.symbol, shown["inside"]),
+                symbol=meant(query, chunk.symbol, chunk.inside),
                 kind=chunk.kind,
                 language=chunk.language,
                 summary=summaries.get(chunk.chunk_id, ""),
