@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from codesearch.candidates import Evidence, LaneName
 from codesearch.evaluation import BenchRepository, Task
 from codesearch.lanes import Found
 from codesearch.metrics import Place, covers
 from codesearch.query import Query, parse
-from codesearch.ranking import WEIGHTS, Evidence, LaneName, RankedFile, rank
+from codesearch.ranking import WEIGHTS, RankedFile, rank
 from codesearch.search import Index
 from codesearch_resources.discovery import slug
 

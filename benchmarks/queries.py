@@ -4,13 +4,15 @@
     python benchmarks/queries.py --corpus corpus [--dimensions 1024] [--peer-python PYTHON]
 
 A question's calls are taken down while it is asked and made again, without anything of ours around
-them; beside them the four ranked look-ups alone (two of words, two of vectors), an exact scan of
-the code vectors in numpy, and the peer on the same files. With `--dimensions` the index is copied
-and its vectors widened by a fixed rotation, which keeps every similarity.
+them; beside them the same question by an index that holds nothing in memory and its calls, the
+code vectors scanned in numpy, and after those the peer on the same files. With
+`--dimensions` the index is copied and its vectors widened by a fixed rotation, which keeps every
+similarity: the costs of longer vectors, not a better model.
 """
 
 import argparse
 import json
+import resource
 import shutil
 import statistics
 import subprocess
@@ -25,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from codesearch import held
 from codesearch.evaluation import BRANCH
 from codesearch.lanes import DEPTH
 from codesearch.search import Index
@@ -33,13 +36,13 @@ from codesearch_resources.embedders.embedded import EmbeddedEmbedder
 from codesearch_resources.embedders.identity import EMBEDDED
 from codesearch_resources.embedders.make import wanted_embedder
 from codesearch_resources.sets import SETS_FILE
-from codesearch_resources.settings import load
+from codesearch_resources.settings import Settings, load
 from codesearch_resources.settings_embedders import EmbeddedSettings
 from codesearch_resources.store import LANCE_FOLDER, Store
 from codesearch_resources.upkeep import upkeep
 
 PEER = Path(__file__).with_name("retrieval_peers.py")
-RANKED = 4  # look-ups of a question that rank: words and vectors, of code and of summaries
+WHOLE = "whole question"
 QUESTIONS = (
     "retry with exponential backoff when the server is busy",
     "parse the content type header of a request",
@@ -84,9 +87,9 @@ class Recorded:
     def __exit__(self, *_: object) -> None:
         del self.store.ask
 
-    def again(self, most: int | None = None) -> None:
+    def again(self) -> None:
         """Make the calls once more, one after another."""
-        for name, question in self.calls[:most]:
+        for name, question in self.calls:
             question(self.store.table(name))
 
 
@@ -152,51 +155,54 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
+def resident() -> float:
+    """Megabytes of this process in memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
 def nearest(matrix: NDArray[np.float32], vector: NDArray[np.float32]) -> NDArray[np.intp]:
     """The rows whose product with a vector is largest, in no order."""
     return np.argpartition(matrix @ vector, -DEPTH)[-DEPTH:]
 
 
-def measure(index: Index, rounds: int) -> dict[str, list[float]]:
+def measure(index: Index, bare: Index, rounds: int) -> dict[str, list[float]]:
     """Milliseconds by what was done; interleaved, so that all meet the same machine."""
     table = index.store.read(index.store.code_vectors, ["vector"])
     flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     matrix = flat.reshape(table.num_rows, -1).astype(np.float32)
     embedder = wanted_embedder(index.settings)
-    found: dict[str, list[float]] = {
-        "whole question": [], "its LanceDB calls, bare": [], "the four ranked, bare": [],
-        "exact scan of code vectors, numpy": [],
-    }  # fmt: skip
-    for question in QUESTIONS:
+    found: dict[str, list[float]] = {}
+
+    def note(name: str, work: Callable[[], object]) -> None:
+        found.setdefault(name, []).append(timed(work))
+
+    for question in (*QUESTIONS, *QUESTIONS):
         index.ask(question)
+        bare.ask(question)
     for _ in range(rounds):
         for question in QUESTIONS:
-            found["whole question"].append(timed(partial(index.ask, question)))
+            note(WHOLE, partial(index.ask, question))
             with Recorded(index.store, []) as recorded:
                 index.ask(question)
-            found["its LanceDB calls, bare"].append(timed(recorded.again))
-            ranked = [call for call in recorded.calls if call[0] in _ranked_tables(index.store)]
-            four = Recorded(index.store, _first_of_each(ranked))
-            found["the four ranked, bare"].append(timed(four.again))
+            note("its LanceDB calls, bare", recorded.again)
+            note("whole question, nothing held", partial(bare.ask, question))
+            with Recorded(bare.store, []) as recorded:
+                bare.ask(question)
+            note("the LanceDB calls of that, bare", recorded.again)
             vector = embedder.embed([question], "query")[0]
-            scan = timed(partial(nearest, matrix, vector))
-            found["exact scan of code vectors, numpy"].append(scan)
+            note("exact scan of code vectors, numpy", partial(nearest, matrix, vector))
     return found
 
 
-def _ranked_tables(store: Store) -> set[str]:
-    return {"chunks", "summaries", store.code_vectors, store.summary_vectors}
-
-
-def _first_of_each(
-    calls: Sequence[tuple[str, Callable[[Any], object]]],
-) -> list[tuple[str, Callable[[Any], object]]]:
-    """The look-ups come before anything that is read by id; counts of rows are no look-up."""
-    first: dict[str, tuple[str, Callable[[Any], object]]] = {}
-    for name, question in calls:
-        if question.__qualname__.startswith("Lanes."):
-            first.setdefault(name, (name, question))
-    return list(first.values())[:RANKED]
+def holding_nothing(settings: Settings) -> Index:
+    """An index that asks the tables for everything."""
+    index = Index(settings)
+    rows, matrix = held.ROWS_AT_MOST, held.MATRIX_BYTES
+    held.ROWS_AT_MOST = held.MATRIX_BYTES = 0
+    index.warm()
+    held.ROWS_AT_MOST, held.MATRIX_BYTES = rows, matrix
+    return index
 
 
 def peer_times(python: str, corpus: Path, rounds: int) -> list[float]:
@@ -228,12 +234,16 @@ def main() -> None:
     corpus = arguments.corpus
     if arguments.dimensions != EmbeddedEmbedder.dimensions:
         corpus = widened(corpus, arguments.dimensions)
-    with Index(load(corpus / "codesearch.yaml")) as index:
-        found = measure(index, arguments.rounds)
+    settings = load(corpus / "codesearch.yaml")
+    with Index(settings) as index, holding_nothing(settings) as bare:
+        before = resident()
+        index.warm()
+        print(f"held in memory: {resident() - before:.0f} MB")
+        found = measure(index, bare, arguments.rounds)
         chunks = index.store.count("chunks")
     if arguments.peer_python:
         found["semble"] = peer_times(arguments.peer_python, arguments.corpus, arguments.rounds)
-    whole = found["whole question"]
+    whole = found[WHOLE]
     print(f"{chunks} chunks, {arguments.dimensions} dimensions, {len(whole)} questions")
     for name, values in found.items():
         p50, p99 = statistics.median(values), percentile(values, 0.99)

@@ -35,9 +35,10 @@ from evidence import (
     without,
 )
 
+from codesearch.candidates import LANES, LaneName
 from codesearch.evaluation import BenchRepository, find_clones, index_bench, read_bench
 from codesearch.metrics import Place, score
-from codesearch.ranking import LANES, WEIGHTS, LaneName
+from codesearch.ranking import WEIGHTS
 from codesearch.search import Index
 from codesearch_resources.discovery import slug
 from codesearch_resources.settings import load

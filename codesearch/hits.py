@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from codesearch.ranking import Candidate, RankedFile
+from codesearch.candidates import Candidate
+from codesearch.ranking import RankedFile
 
 MOST_MORE = 5  # other chunks of a file folded under its hit
 

@@ -1,18 +1,18 @@
 """The lanes: each asks one table in one way and says which chunks it found, with scores."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from codesearch.candidates import Candidate, Evidence, File, LaneName
 from codesearch.errors import BadQuery
+from codesearch.held import COLUMNS, Floats, Held, Matrix, Rows, candidates
 from codesearch.query import MOST_TERMS, Query
-from codesearch.ranking import Candidate, Evidence, File, LaneName
 from codesearch_resources.embedders.base import Embedder, EmbeddingError
 from codesearch_resources.store import Store, of_repo, sql
 
@@ -23,13 +23,6 @@ REFINE = 10  # one bit a dimension in the index, so look at ten times as many re
 ROWS_PER_PARTITION = 8_192  # LanceDB's default for IVF
 BELOW = 0.7  # of the last found similarity: what a chunk that only words found is taken to have
 SELECTIVE = 0.05  # below this share of the rows an exact scan is as fast, and exact
-
-COLUMNS = (
-    "chunk_id", "repo", "path", "language", "kind", "marks", "symbol", "names",
-    "start_line", "end_line",
-)  # fmt: skip
-
-NEAR = pa.schema({"chunk_id": pa.string(), "_distance": pa.float32()})
 
 
 @dataclass
@@ -48,32 +41,37 @@ class Lanes:
     def __init__(self, store: Store, embedder: Embedder) -> None:
         self._store = store
         self._embedder = embedder
+        self._held = Held(store)
         self._central = Centrality(store)
         self.pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="lane")
 
     def close(self) -> None:
+        self._held.close()
         self.pool.shutdown()
+
+    def warm(self) -> None:
+        """Hold now what the second question would have held."""
+        self._held.warm()
 
     def find(self, query: Query, where: str) -> Found:
         """Ask every lane for `query` under the SQL filter `where` (empty: everything)."""
+        self._held.asked()
         found = Found()
         if query.cut:
             found.notices.append(f"the question is long: its first {MOST_TERMS} words were used")
         text = " ".join(query.terms)
-        chunks = self.pool.submit(self._text, "chunks", text, where, COLUMNS)
-        summaries = self.pool.submit(self._text, "summaries", text, where, ("chunk_id",))
+        chunks = self.pool.submit(self._text, "chunks", text, where)
+        summaries = self.pool.submit(self._text, "summaries", text, where)
         symbols = self.pool.submit(self._symbols, query, where)
         vector = self._vector(query, found)
         by_code = self.pool.submit(self._nearest, self._store.code_vectors, vector, where)
-        by_summary = self.pool.submit(self._nearest, self._store.summary_vectors, vector, where)
-        self._collect(found, chunks.result())
-        self._collect(found, symbols.result())
+        by_summary = self._nearest(self._store.summary_vectors, vector, where)
         lanes: dict[LaneName, dict[str, float]] = {
-            "bm25": _scores(chunks.result(), "_score"),
-            "vectors": _similarities(by_code.result()),
-            "summary_bm25": _scores(summaries.result(), "_score"),
-            "summary_vectors": _similarities(by_summary.result()),
-            "symbol": dict.fromkeys(symbols.result()["chunk_id"].to_pylist(), 1.0),
+            "bm25": chunks.result(),
+            "vectors": by_code.result(),
+            "summary_bm25": summaries.result(),
+            "summary_vectors": by_summary,
+            "symbol": symbols.result(),
         }
         self._complete(found, lanes)
         return found
@@ -83,88 +81,125 @@ class Lanes:
 
         Nothing is found where the chunk has no vector yet.
         """
+        self._held.asked()
         found = Found()
         vectors = self._store.code_vectors
         stored = self._store.read_keys(vectors, ["chunk_id", "vector"], "chunk_id", [chunk_id])
         stored = stored.filter(stored["vector"].is_valid())  # a text that was refused has none
         if stored.num_rows:
             vector = stored["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            rows = self._nearest(vectors, vector.astype(np.float32), where)
-            near = {key: score for key, score in _similarities(rows).items() if key != chunk_id}
+            scores = self._nearest(vectors, vector.astype(np.float32), where)
+            near = {key: score for key, score in scores.items() if key != chunk_id}
             self._complete(found, {"vectors": near})
         else:
             found.notices.append("this chunk has no vector yet: run `codesearch index`")
         return found
 
-    def _vector(self, query: Query, found: Found) -> NDArray[np.float32] | None:
+    def texts(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Text and lines of chunks, each from one row; those that are gone are left out."""
+        return self._read("chunks", ["text", "start_line", "end_line"], ids)
+
+    def summaries(self, ids: Sequence[str]) -> dict[str, str]:
+        """The summaries of chunks, of those that have one."""
+        rows = self._read("summaries", ["summary"], ids)
+        return {key: row["summary"] or "" for key, row in rows.items()}
+
+    def _read(self, name: str, columns: Sequence[str], ids: Sequence[str]) -> dict[str, Any]:
+        held = self._held.rows(name)
+        found = self._taken(name, columns, ids, held) if held is not None else {}
+        if not found:
+            rows = self._store.read_keys(name, ["chunk_id", *columns], "chunk_id", ids)
+            found = {row["chunk_id"]: row for row in rows.to_pylist()}
+        return found
+
+    def _taken(
+        self, name: str, columns: Sequence[str], ids: Sequence[str], rows: Rows
+    ) -> dict[str, dict[str, Any]]:
+        """Rows by their addresses; nothing when one of them is not there, or another's."""
+        addresses = [rows.addresses[key] for key in ids if key in rows.addresses]
+        taken: pa.Table = self._store.ask(
+            name, lambda t: t.take_row_ids(addresses).select(["chunk_id", *columns]).to_arrow()
+        )
+        found = {row["chunk_id"]: row for row in taken.to_pylist()}
+        return found if found.keys() == set(ids) else {}
+
+    def _vector(self, query: Query, found: Found) -> Floats | None:
         """The question's vector; without one the lanes of words go on alone."""
         missing = {self._store.code_vectors, self._store.summary_vectors} - set(self._store.names())
         if missing:
             found.notices.append("no vectors of this embedder yet: run `codesearch index`")
             return None
         try:
-            vector: NDArray[np.float32] = self._embedder.embed([query.text], "query")[0]
+            vector: Floats = self._embedder.embed([query.text], "query")[0]
         except EmbeddingError as error:
             found.notices.append(f"asked without vectors: {error}")
             return None
         return vector
 
-    def _text(self, name: str, text: str, where: str, columns: Sequence[str]) -> pa.Table:
+    def _text(self, name: str, text: str, where: str) -> dict[str, float]:
         from lancedb.query import MatchQuery
 
         match: Any = MatchQuery  # a pydantic dataclass, whose defaults mypy does not see
 
-        def question(table: Any) -> pa.Table:
-            query = table.search(match(text, "fts_text"), query_type="fts")
-            query = query.select([*columns, "_score"]).limit(DEPTH)
-            return (query.where(where) if where else query).to_arrow()
+        def question(table: Any) -> Any:
+            query = table.search(match(text, "fts_text"), query_type="fts").limit(DEPTH)
+            return query.where(where) if where else query
 
-        return self._store.ask(name, question)
+        return self._scores(name, question, "_score", self._held.rows(name))
 
-    def _symbols(self, query: Query, where: str) -> pa.Table:
+    def _symbols(self, query: Query, where: str) -> dict[str, float]:
         if not query.names:
-            return self._store.specs["chunks"].schema.empty_table()
+            return {}
         asked = f"array_has_any(names, [{', '.join(map(sql, query.names))}])"
         wanted = f"{asked} AND ({where})" if where else asked
-        return self._store.ask(
+        found: pa.Table = self._store.ask(
             "chunks",
-            lambda t: t.search().select(list(COLUMNS)).limit(SYMBOL_DEPTH).where(wanted).to_arrow(),
+            lambda t: t.search().select(["chunk_id"]).limit(SYMBOL_DEPTH).where(wanted).to_arrow(),
         )
+        return dict.fromkeys(found["chunk_id"].to_pylist(), 1.0)
 
-    def _nearest(self, name: str, vector: NDArray[np.float32] | None, where: str) -> pa.Table:
+    def _nearest(self, name: str, vector: Floats | None, where: str) -> dict[str, float]:
         if vector is None:
-            return NEAR.empty_table()  # made here: it imports pandas
+            return {}
+        held = self._held.vectors(name)
+        if isinstance(held, Matrix) and not where:
+            return held.nearest(vector, DEPTH)
         rows = self._store.count(name)
 
-        def question(table: Any) -> pa.Table:
+        def question(table: Any) -> Any:
             query = (
                 table.search(vector, vector_column_name="vector")
                 .distance_type("cosine")  # else the metric changes when the index appears
-                .select(["chunk_id", "_distance"])
                 .limit(DEPTH)
             )
             if where:
                 query = query.where(where)
                 if table.count_rows(where) < SELECTIVE * rows:
-                    return query.bypass_vector_index().to_arrow()
+                    return query.bypass_vector_index()
             partitions = rows // ROWS_PER_PARTITION
-            return query.nprobes(max(20, partitions // 2)).refine_factor(REFINE).to_arrow()
+            return query.nprobes(max(20, partitions // 2)).refine_factor(REFINE)
 
-        return self._store.ask(name, question)
+        by = held if isinstance(held, Rows) else None
+        distances = self._scores(name, question, "_distance", by)
+        return {key: 1 - distance for key, distance in distances.items()}
 
-    def _collect(self, found: Found, rows: pa.Table) -> None:
-        rows = rows.select(COLUMNS)
-        columns = [column.to_pylist() for column in rows.columns]
-        for chunk_id, repo, path, language, kind, marks, symbol, names, start, end in zip(
-            *columns, strict=True
-        ):
-            found.candidates[chunk_id] = Candidate(
-                chunk_id, repo, path, language, kind, tuple(marks or ()), symbol,
-                tuple(names or ()), start, end,
-            )  # fmt: skip
+    def _scores(
+        self, name: str, question: Callable[[Any], Any], column: str, rows: Rows | None
+    ) -> dict[str, float]:
+        """What a ranked look-up gives each chunk. By addresses that are held nothing but the
+        index is read."""
+        if rows is not None:
+            found: pa.Table = self._store.ask(
+                name, lambda t: question(t).select([column]).with_row_id(True).to_arrow()
+            )
+            ids = [rows.ids.get(address, "") for address in found["_rowid"].to_pylist()]
+            if "" not in ids:
+                return dict(zip(ids, found[column].to_pylist(), strict=True))
+        found = self._store.ask(name, lambda t: question(t).select(["chunk_id", column]).to_arrow())
+        return dict(zip(found["chunk_id"].to_pylist(), found[column].to_pylist(), strict=True))
 
     def _complete(self, found: Found, lanes: dict[LaneName, dict[str, float]]) -> None:
-        """Read the candidates that only vectors or summaries found, and make scores evidence.
+        """Learn what the candidates are, and make scores evidence.
 
         A chunk that only words found has a similarity too, just none among the nearest: it is
         taken to be a little below the last of those, since reading the vectors of hundreds of
@@ -172,9 +207,13 @@ class Lanes:
         A hit whose chunk is gone drops out here.
         """
         found.order = {lane: sorted(s, key=lambda c: (-s[c], c)) for lane, s in lanes.items()}
-        missing = sorted({key for s in lanes.values() for key in s} - found.candidates.keys())
-        if missing:
-            self._collect(found, self._store.read_keys("chunks", COLUMNS, "chunk_id", missing))
+        wanted = sorted({key for scores in lanes.values() for key in scores})
+        held = self._held.chunks()
+        known = held.candidates if held is not None else {}
+        found.candidates = {key: known[key] for key in wanted if key in known}
+        if missing := [key for key in wanted if key not in known]:
+            rows = self._store.read_keys("chunks", COLUMNS, "chunk_id", missing)
+            found.candidates |= candidates(rows)
         for lane in ("vectors", "summary_vectors"):
             if scores := lanes.get(lane):
                 below = BELOW * min(scores.values())
@@ -207,14 +246,6 @@ class Centrality:
         logs = {file: math.log1p(self._mentions.get(file, 0)) for file in files}
         most = max(logs.values(), default=0.0)
         return {file: value / most for file, value in logs.items()} if most else {}
-
-
-def _scores(rows: pa.Table, column: str) -> dict[str, float]:
-    return dict(zip(rows["chunk_id"].to_pylist(), rows[column].to_pylist(), strict=True))
-
-
-def _similarities(rows: pa.Table) -> dict[str, float]:
-    return {chunk_id: 1 - distance for chunk_id, distance in _scores(rows, "_distance").items()}
 
 
 def _normalised(scores: Mapping[str, float]) -> dict[str, float]:

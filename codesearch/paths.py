@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,6 +38,7 @@ class PathFacts:
 
     stem: tuple[str, ...]  # stemmed words of the file's name
     folders: tuple[str, ...]  # and of its last folders
+    words: frozenset[str]  # of both
     last_folder: str  # the last word of them
     aside: bool
     platforms: frozenset[str]
@@ -51,9 +53,11 @@ def path_facts(path: str) -> PathFacts:
     pure = PurePosixPath(path)
     bare = pure.with_suffix("")
     folders = tuple(stems(" ".join(pure.parts[:-1][-FOLDERS:])))
+    stem = tuple(stems(pure.name.split(".")[0] or pure.name))
     return PathFacts(
-        tuple(stems(pure.name.split(".")[0] or pure.name)),
+        stem,
         folders,
+        frozenset((*stem, *folders)),
         folders[-1] if folders else "",
         ASIDE.search(path) is not None,
         PLATFORMS.intersection(PLATFORM_PARTS.split(str(bare).lower())),
@@ -74,20 +78,21 @@ class PathWords:
         self._asked = asked
         # Neighbours run together name files too: "thread pool" is asked of threadpool.c.
         self._joined = {first + second: (first, second) for first, second in pairwise(asked)}
-        held = [self._held(facts) for facts in paths]
+        told = {*asked, *self._joined}
+        self._held = {facts: self._told(facts, told) for facts in paths}
+        counts = Counter(word for facts in paths for word in self._held[facts])
         self._weight: Mapping[str, float] = {
-            word: math.log(1 + len(paths) / (1 + sum(word in one for one in held)))
-            for word in asked
+            word: math.log(1 + len(paths) / (1 + counts[word])) for word in asked
         }
         self._total = sum(self._weight.values())
         self._most = max(self._weight.values(), default=0.0) or 1.0
         self._near: dict[str, float] = {}
 
-    def _held(self, facts: PathFacts) -> set[str]:
-        """The words of a path, and those it holds run together."""
-        words_held = {*facts.stem, *facts.folders}
-        together = [self._joined[word] for word in words_held if word in self._joined]
-        return words_held.union(*together)
+    def _told(self, facts: PathFacts, told: Collection[str]) -> Collection[str]:
+        """The words of a path that matter here, and those it holds run together."""
+        held = facts.words.intersection(told)
+        together = [self._joined[word] for word in held if word in self._joined]
+        return held.union(*together) if together else held
 
     def _match(self, word: str) -> float:
         """The weight of an asked word that `word` is, or begins as, against the heaviest."""
@@ -119,7 +124,7 @@ class PathWords:
 
     def path(self, facts: PathFacts) -> float:
         """The weighted share of the question that stands in name or folders, 0..1."""
-        held = self._held(facts)
+        held = self._held[facts]
         here = sum(self._weight[word] for word in self._asked if word in held)
         return here / self._total if self._total else 0.0
 

@@ -8,14 +8,13 @@ addend is recorded under its name while it is added, so an explanation cannot dr
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from operator import mul
 
+from codesearch.best_chunk import best_first
+from codesearch.candidates import Candidate, Evidence, File, LaneName
 from codesearch.paths import HEADER_SUFFIXES, PathWords, path_facts, with_source
 from codesearch.query import Query
 from codesearch_resources.text import stems, words
-
-LaneName = Literal["bm25", "vectors", "summary_bm25", "summary_vectors", "symbol"]
-LANES: tuple[LaneName, ...] = ("bm25", "vectors", "summary_bm25", "summary_vectors", "symbol")
 
 # How many of a file's best chunks count, and how fast they fade.
 TEXT_DEPTH, TEXT_DECAY = 5, 0.6
@@ -39,48 +38,8 @@ WEIGHTS: Mapping[str, float] = {
     "repository named": 2.0,
     "likeness": 1.0,  # of what lies near a given chunk; the only rule there
 }
-# A chunk that defines the asked identifier goes before one that mentions it.
-DEFINES = 2.0
-
 ASKS_FOR_TESTS = re.compile(r"\b(?:tests?|testing|specs?|fixtures?|mocks?)\b", re.IGNORECASE)
 ASKS_FOR_DOCS = re.compile(r"\b(?:docs?|documentation|readme|changelog|guide)\b", re.IGNORECASE)
-
-File = tuple[str, str]  # repository and path
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A chunk that some lane found."""
-
-    chunk_id: str
-    repo: str
-    path: str
-    language: str
-    kind: str
-    marks: tuple[str, ...]
-    symbol: str
-    names: tuple[str, ...]
-    start_line: int
-    end_line: int
-
-    @property
-    def file(self) -> File:
-        return (self.repo, self.path)
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What is known of the candidates.
-
-    `lanes`: what each lane says, chunk id to score, higher is better, best near 1. `central`: how
-    much of its repository leans on a file, 0..1.
-    """
-
-    lanes: Mapping[LaneName, Mapping[str, float]]
-    central: Mapping[File, float] = field(default_factory=dict)
-
-    def of(self, lane: LaneName, chunk_id: str) -> float:
-        return self.lanes.get(lane, {}).get(chunk_id, 0.0)
 
 
 @dataclass
@@ -127,7 +86,7 @@ def rank(
     ordered = sorted((-ranked.score, *file) for file, ranked in files.items())
     found = [files[repo, path] for _, repo, path in ordered]
     for file in found[:most]:
-        file.chunks = _order_chunks(query, members[file.repo, file.path], evidence)
+        file.chunks = best_first(query, members[file.repo, file.path], evidence)
     return found
 
 
@@ -143,28 +102,20 @@ def rank_near(candidates: Mapping[str, Candidate], evidence: Evidence) -> list[R
     return sorted(files.values(), key=lambda file: (-file.score, file.repo, file.path))
 
 
-def _order_chunks(
-    query: Query, members: Sequence[Candidate], evidence: Evidence
-) -> list[tuple[Candidate, float]]:
-    def score(chunk: Candidate) -> float:
-        found = sum(evidence.of(lane, chunk.chunk_id) for lane in LANES if lane != "symbol")
-        return found + DEFINES * sum(name in chunk.names for name in query.names)
-
-    scored = [(chunk, score(chunk)) for chunk in members]
-    return sorted(scored, key=lambda pair: (-pair[1], pair[0].start_line, pair[0].chunk_id))
-
-
 def _score_lanes(files: Files, members: Members, evidence: Evidence) -> None:
     """Decaying sums over a file's best chunks, each divided by the best file's."""
 
+    file_of = {c.chunk_id: file for file, chunks in members.items() for c in chunks}
+
     def sums(lane: LaneName, depth: int, decay: float) -> dict[File, float]:
-        scores = evidence.lanes.get(lane, {})
-        totals = {
-            file: _decaying_sum([scores.get(c.chunk_id, 0.0) for c in chunks], depth, decay)
-            for file, chunks in members.items()
-        }
+        scores: dict[File, list[float]] = {}
+        for chunk_id, score in evidence.lanes.get(lane, {}).items():
+            if (file := file_of.get(chunk_id)) is not None:
+                scores.setdefault(file, []).append(score)
+        fading = [decay**place for place in range(depth)]
+        totals = {file: _decaying_sum(found, fading) for file, found in scores.items()}
         best = max(totals.values(), default=0.0)
-        return {file: total / best if best > 0 else 0.0 for file, total in totals.items()}
+        return {file: totals.get(file, 0.0) / best if best > 0 else 0.0 for file in members}
 
     text = sums("bm25", TEXT_DEPTH, TEXT_DECAY)
     best_chunk = sums("bm25", 1, 1.0)
@@ -177,9 +128,8 @@ def _score_lanes(files: Files, members: Members, evidence: Evidence) -> None:
         file.add("central", evidence.central.get(key, 0.0))
 
 
-def _decaying_sum(scores: list[float], depth: int, decay: float) -> float:
-    scores.sort(reverse=True)
-    return sum(score * decay**place for place, score in enumerate(scores[:depth]))
+def _decaying_sum(scores: list[float], fading: Sequence[float]) -> float:
+    return float(sum(map(mul, sorted(scores, reverse=True), fading)))
 
 
 def _score_paths(query: Query, files: Files) -> None:
@@ -211,7 +161,7 @@ def _score_marks(query: Query, files: Files, members: Members) -> None:
     if not ASKS_FOR_DOCS.search(query.text):
         unwanted.add("docs")
     for key, file in files.items():
-        marked = any(unwanted.intersection(chunk.marks) for chunk in members[key])
+        marked = not all(unwanted.isdisjoint(chunk.marks) for chunk in members[key])
         file.add("marked", float(marked or path_facts(file.path).aside))
 
 

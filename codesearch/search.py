@@ -22,7 +22,6 @@ from codesearch_resources.text import readable, words
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = ["text", "symbols", "start_line", "end_line"]
 MOST_NAMED = 5  # repositories that one notice names
 STANDS = 1.0  # seconds that commits and times of repositories are held to be as they were read
 SETTLED = 0.5  # seconds after which an edit of the settings is taken to be whole
@@ -68,6 +67,14 @@ class Index:
     def close(self) -> None:
         """End the threads that ask the lanes."""
         self._serving.close()
+
+    def warm(self) -> None:
+        """Read into memory what makes questions fast; else the second one has it done beside it.
+
+        For `codesearch` in another program, which would rather wait at its start.
+        """
+        self._require_index()
+        self._serving.lanes.warm()
 
     def search(self, query: str, **options: Unpack[Options]) -> list[Hit]:
         """The best hits, best first.
@@ -255,8 +262,9 @@ class Index:
         Lines and text come from one row: a commit may have moved them since the lanes were asked.
         """
         ids = [chunk.chunk_id for _, chunk, _ in chosen]
-        reading = self._serving.lanes.pool.submit(self._by_id, "summaries", ["summary"], ids)
-        texts = apart(chosen, self._by_id("chunks", SHOWN, ids))
+        lanes = self._serving.lanes
+        reading = lanes.pool.submit(lanes.summaries, ids)
+        texts = apart(chosen, lanes.texts(ids))
         summaries = reading.result()
         places = {
             lane: {chunk_id: place for place, chunk_id in enumerate(order, 1)}
@@ -268,10 +276,10 @@ class Index:
                 path=chunk.path,
                 start_line=shown["start_line"],
                 end_line=shown["end_line"],
-                symbol=meant(query, chunk.symbol, [s["name"] for s in shown["symbols"] or ()]),
+                symbol=meant(query, chunk.symbol, chunk.inside),
                 kind=chunk.kind,
                 language=chunk.language,
-                summary=summaries.get(chunk.chunk_id, {}).get("summary") or "",
+                summary=summaries.get(chunk.chunk_id, ""),
                 text=shown["text"],
                 score=round(file.score, 4),
                 lanes={n: p[chunk.chunk_id] for n, p in places.items() if chunk.chunk_id in p},
@@ -283,10 +291,6 @@ class Index:
             for file, chunk, more in chosen
             if (shown := texts.get(chunk.chunk_id))
         ]
-
-    def _by_id(self, table: str, columns: list[str], ids: Sequence[str]) -> dict[str, Any]:
-        rows = self.store.read_keys(table, ["chunk_id", *columns], "chunk_id", ids).to_pylist()
-        return {row["chunk_id"]: row for row in rows}
 
 
 def _written(file: Path) -> tuple[int, int]:

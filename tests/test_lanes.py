@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from sample import sample
 
 import codesearch.lanes as lanes_module
+from codesearch.candidates import LANES
 from codesearch.lanes import BELOW, Found, Lanes
 from codesearch.query import parse
-from codesearch.ranking import LANES
 from codesearch_resources.embedders.base import EmbeddingError
 from codesearch_resources.embedders.embedded import EmbeddedEmbedder
 from codesearch_resources.store import Store

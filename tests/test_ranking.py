@@ -8,18 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codesearch.candidates import Candidate, Evidence, File, LaneName
 from codesearch.query import parse
-from codesearch.ranking import (
-    TEXT_DECAY,
-    TEXT_DEPTH,
-    WEIGHTS,
-    Candidate,
-    Evidence,
-    File,
-    LaneName,
-    RankedFile,
-    rank,
-)
+from codesearch.ranking import TEXT_DECAY, TEXT_DEPTH, WEIGHTS, RankedFile, rank
 from codesearch.symbols import meant
 
 

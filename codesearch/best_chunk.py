@@ -1,0 +1,90 @@
+"""Which chunk of a file answers best: what the lanes say of it, and what it is named.
+
+A reader judges the chunk that is shown. Inside one file the words of the question are often the
+words of every chunk, so what tells chunks apart is the name of the definition: docs/retrieval.md
+has the figures.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+from codesearch.candidates import LANES, Candidate, Evidence, LaneName
+from codesearch.paths import PREFIX_MATCH, PREFIX_WORTH
+from codesearch.query import Query
+from codesearch_resources.text import stems
+
+# Against at most 1 of each of four lanes.
+DEFINES = 2.0  # of an asked identifier, rather than a mention of it
+ASKED = 3.0  # times the share of the question that the names of its definitions hold
+OWN_NAME = 1.0  # times the share of a name that was asked for
+OUTER_NAME = 1.0  # and of the name of what that is defined in
+ONE_OF_SEVERAL = 0.5  # of the last two, where several definitions had a chance
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    own: tuple[str, ...]  # stemmed words of `resolve` in `Router.resolve`
+    outer: tuple[str, ...]  # and of `Router`
+
+
+@lru_cache(maxsize=100_000)
+def _name(symbol: str) -> _Name:
+    outer, _, own = symbol.replace("::", ".").rpartition(".")
+    return _Name(tuple(dict.fromkeys(stems(own))), tuple(dict.fromkeys(stems(outer))))
+
+
+def _names(chunk: Candidate) -> list[_Name]:
+    return [_name(symbol) for symbol in dict.fromkeys((chunk.symbol, *chunk.inside)) if symbol]
+
+
+def best_first(
+    query: Query, members: Sequence[Candidate], evidence: Evidence
+) -> list[tuple[Candidate, float]]:
+    """The chunks of one file with their scores; ties by line."""
+    lanes = [_lane(lane, members, evidence) for lane in LANES if lane != "symbol"]
+    named = _named(query, [_names(chunk) for chunk in members])
+    scored = []
+    for place, chunk in enumerate(members):
+        found = sum(lane[place] for lane in lanes) + named[place]
+        found += DEFINES * sum(name in chunk.names for name in query.names)
+        scored.append((chunk, found))
+    return sorted(scored, key=lambda pair: (-pair[1], pair[0].start_line, pair[0].chunk_id))
+
+
+def _lane(lane: LaneName, members: Sequence[Candidate], evidence: Evidence) -> list[float]:
+    """What a lane says of each chunk, against the best of the file."""
+    said = [evidence.of(lane, chunk.chunk_id) for chunk in members]
+    best = max(said, default=0.0)
+    return [one / best for one in said] if best > 0 else said
+
+
+def _named(query: Query, chunks: Sequence[Sequence[_Name]]) -> list[float]:
+    """How much the names were asked for; a word that many chunks of the file hold tells little."""
+    held = [{word for name in names for word in name.own} for names in chunks]
+    holding = Counter(word for words in held for word in words)
+    weights = {word: math.log(1 + len(chunks) / (1 + holding[word])) for word in query.stems}
+    total = sum(weights.values()) or 1.0
+    joined = {first + second for first, second in pairwise(query.stems)}
+    starts = {word[:PREFIX_MATCH] for word in query.stems if len(word) >= PREFIX_MATCH}
+
+    def asked(word: str) -> float:
+        if word in weights or word in joined:
+            return 1.0
+        return PREFIX_WORTH if len(word) >= PREFIX_MATCH and word[:PREFIX_MATCH] in starts else 0.0
+
+    def share(words: Sequence[str]) -> float:
+        return sum(map(asked, words)) / len(words) if words else 0.0
+
+    found = []
+    for names, words in zip(chunks, held, strict=True):
+        best = max(
+            (OWN_NAME * share(name.own) + OUTER_NAME * share(name.outer) for name in names),
+            default=0.0,
+        )
+        here = sum(weights[word] for word in query.stems if word in words) / total
+        found.append(ASKED * here + best * (ONE_OF_SEVERAL if len(names) > 1 else 1.0))
+    return found
