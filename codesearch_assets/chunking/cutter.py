@@ -356,7 +356,17 @@ class Cutter:
         self._trim(symbols, hi)
         hashed = content_hash(self.language, header, hashed)
         return Chunk(
-            kind, symbol, tuple(symbols), header, doc, lo + 1, hi, start_byte, end_byte, text, hashed
+            kind,
+            symbol,
+            tuple(symbols),
+            header,
+            doc,
+            lo + 1,
+            hi,
+            start_byte,
+            end_byte,
+            text,
+            hashed,
         )
 
     def _trim(self, symbols: list[Symbol], hi: int) -> None:

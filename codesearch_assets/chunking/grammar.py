@@ -173,9 +173,7 @@ def inlined(nodes: Iterable[Node], grammar: Grammar) -> Iterator[Node]:
             yield node
 
 
-def definitions_of(
-    node: Node, kind: str, grammar: Grammar, in_container: bool
-) -> list[Definition]:
+def definitions_of(node: Node, kind: str, grammar: Grammar, in_container: bool) -> list[Definition]:
     """The definitions that one statement, of a type that is its kind, makes in its own scope."""
     if kind not in grammar.defining:
         return []

@@ -88,11 +88,14 @@ class Unit:
     @property
     def name(self) -> str:
         """What the cuts are chosen by: a name, never a body."""
-        return (self.qualified(self.definitions[0]) if self.definitions else "") or self.text
+        if not self.definitions:
+            return self.text
+        return self.qualified(self.definitions[0]) or self.text
 
     def qualified(self, one: Definition) -> str:
         """The qualified name of one of the unit's definitions; a head's are qualified already."""
-        return one.name if self.head else self.scope.name(one.name)
+        scope = self.scope
+        return one.name if self.head else qualified(scope.prefix, one.name, scope.separator)
 
     def as_head(self, scope: Scope, lo: int, hi: int) -> Unit:
         """The beginning of this unit, as the head of the scope inside it."""
@@ -141,6 +144,7 @@ class _Builder:
 
     def add(self, nodes: Iterable[Node]) -> None:
         units, grammar = self.units, self.grammar
+        comment_types, annotations = grammar.comments, grammar.annotations
         for node in nodes:
             kind = node.type
             first = node.start_point[0]  # `rows`, without the call: this is the hottest place
@@ -153,11 +157,11 @@ class _Builder:
                 self._extend(node, kind, last)
             elif units and not self.lead and first <= units[-1].last:
                 self._extend(node, kind, last)
-            elif kind in grammar.comments:
+            elif kind in comment_types:
                 if self.lead and self._apart(first):
                     self.flush()
                 self.lead.append(node)
-            elif kind in grammar.annotations and self._annotates(node):
+            elif kind in annotations and self._annotates(node):
                 self.lead.append(node)
                 self.sticky = True
             else:

@@ -134,7 +134,9 @@ class CuttingProcess:
             found = self._child.answer(self._limits.cpu(len(file.data)) * self._limits.wall)
             if isinstance(found, FileChunks):
                 batch.popleft()
-                yield replace(found, seconds=found.seconds + file.seconds)
+                if file.seconds:
+                    found = replace(found, seconds=found.seconds + file.seconds)
+                yield found
                 continue
             self._end_child()
             lost = file.seconds + time.monotonic() - asked
