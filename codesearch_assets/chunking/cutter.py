@@ -156,9 +156,7 @@ class Cutter:
 
     def _parted(self, units: list[Unit], scope: Scope) -> list[Unit]:
         """The units, those taken apart again that are too long joined."""
-        if not any([unit.parts for unit in units]):
-            return units
-        out = []
+        out: list[Unit] = []
         for unit in units:
             if unit.parts and self._size([unit]) > self._limit(unit, scope):
                 out += unit.parts

@@ -280,9 +280,9 @@ def symbols_of(unit: Unit, grammar: Grammar) -> list[Symbol]:
         exported = exported and is_exported(one, grammar, around, scope.listed)
         if one.name and one.kind != SCOPE:
             first, last = rows(one.node)
-            if out and out[-1].name == name and not one.container:
-                if not grammar.overloads or last_body is None:  # a clause
-                    first = out.pop().start_line - 1
+            clause = out and out[-1].name == name and not one.container
+            if clause and (not grammar.overloads or last_body is None):
+                first = out.pop().start_line - 1
             last_body = one.body
             out.append(Symbol(name, one.kind, first + 1, last + 1, exported))
         if one.container and one.body is not None and depth < _MEMBER_DEPTH and not unit.head:

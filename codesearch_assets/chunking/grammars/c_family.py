@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 # What the preprocessor would take away before a parser sees it; blanked, so that no line moves.
-# Those that begin with a line end are found ten times as fast as with ^; one is put before the text.
+# Patterns begin with a line end, which is found ten times as fast as ^; one is put before the text.
 _ALONE = re.compile(r"\n[A-Z][A-Z0-9_]{3,}(?:\([^()\n]*\))?;?[ \t]*$", re.MULTILINE)
 _OPEN_LINKAGE = re.compile(
     r"^#[ \t]*if(?:def|[ \t]+defined)?[ \t(]*__cplusplus\)?[^\n]*\n"
