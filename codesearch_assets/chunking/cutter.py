@@ -234,8 +234,8 @@ class Cutter:
         )
 
     def _same_place(self, before: _Draft, draft: _Draft) -> bool:
-        joined = self._size(before.units + draft.units)
-        return before.header == draft.header and joined < WHOLE_FUNCTION + CRUMB
+        joined = self.source.size(before.units[0].lo, draft.units[-1].hi)
+        return joined < WHOLE_FUNCTION + CRUMB and before.header == draft.header
 
     def _crumb(self, draft: _Draft) -> bool:
         if self._size(draft.units) >= CRUMB:
@@ -341,7 +341,7 @@ class Cutter:
         kind, symbol = self._kind(draft)
         header = draft.header
         text, hashed = source.texts(lo, hi)
-        start_byte, end_byte = source.bytes(lo, hi)
+        start, end = source.bytes(lo, hi)
         symbols: list[Symbol] = []
         documented: Unit | None = None
         for unit in units:
@@ -354,17 +354,7 @@ class Cutter:
         self._trim(symbols, hi)
         hashed = content_hash(self.language, header, hashed)
         return Chunk(
-            kind,
-            symbol,
-            tuple(symbols),
-            header,
-            doc,
-            lo + 1,
-            hi,
-            start_byte,
-            end_byte,
-            text,
-            hashed,
+            kind, symbol, tuple(symbols), header, doc, lo + 1, hi, start, end, text, hashed
         )
 
     def _trim(self, symbols: list[Symbol], hi: int) -> None:
