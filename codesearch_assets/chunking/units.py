@@ -133,13 +133,16 @@ def siblings(
 
 @dataclass(slots=True)
 class _Builder:
-    """Makes units of nodes in their order; `lead`: comments and annotations that wait for one."""
+    """Makes units of nodes in their order.
+
+    lead: comments and annotations that wait for a unit, each with its type and rows.
+    """
 
     scope: Scope
     grammar: Grammar
     source: Source
     units: list[Unit]
-    lead: list[Node] = field(default_factory=list)
+    lead: list[tuple[Node, str, int, int]] = field(default_factory=list)
     sticky: bool = False
 
     def add(self, nodes: Iterable[Node]) -> None:
@@ -160,9 +163,9 @@ class _Builder:
             elif kind in comment_types:
                 if self.lead and self._apart(first):
                     self.flush()
-                self.lead.append(node)
+                self.lead.append((node, kind, first, last))
             elif kind in annotations and self._annotates(node):
-                self.lead.append(node)
+                self.lead.append((node, kind, first, last))
                 self.sticky = True
             else:
                 self._statement(node, kind, first, last)
@@ -172,15 +175,16 @@ class _Builder:
 
     def _apart(self, first: int) -> bool:
         """Whether a blank line lies between the comments and what begins in this row."""
-        return not self.sticky and first > rows(self.lead[-1])[1] + 1
+        return not self.sticky and first > self.lead[-1][3] + 1
 
     def flush(self) -> None:
         """Comments that precede nothing become a unit of their own."""
         if self.lead:
-            lead = [rows(node) for node in self.lead]
+            nodes = [node for node, _, _, _ in self.lead]
+            lead = [(first, last) for _, _, first, last in self.lead]
             first, last = lead[0][0], lead[-1][1]
             text = self.source.stripped[first].strip()
-            unit = Unit(self.scope, first, last + 1, last, "comment", self.lead, [], lead, text)
+            unit = Unit(self.scope, first, last + 1, last, "comment", nodes, [], lead, text)
             self.units.append(unit)
             self.lead, self.sticky = [], False
 
@@ -208,10 +212,10 @@ class _Builder:
         unit = Unit(self.scope, first, last + 1, last, rank, [node], definitions, (), text)
         self.units.append(unit)
         if lead:
-            unit.lo = lead[0].start_point[0]
-            unit.lead = [rows(one) for one in lead if one.type in grammar.comments]
+            unit.lo = lead[0][2]
+            unit.lead = [(lo, hi) for _, kind, lo, hi in lead if kind in grammar.comments]
             if grammar.annotations:
-                unit.attributes = [one for one in lead if one.type in grammar.annotations]
+                unit.attributes = [one for one, kind, _, _ in lead if kind in grammar.annotations]
             self.lead, self.sticky = [], False
 
     def _definitions(self, node: Node, kind: str) -> list[Definition]:
