@@ -250,8 +250,7 @@ class _Child:
 
 
 def _put(pipe: IO[bytes], frame: bytes) -> None:
-    pipe.write(_LENGTH.pack(len(frame)))
-    pipe.write(frame)
+    pipe.write(_LENGTH.pack(len(frame)) + frame)  # at once, or the other side wakes up twice
     pipe.flush()
 
 
