@@ -82,7 +82,7 @@ def _field(unit: Unit) -> bool:
 
 @dataclass(slots=True)
 class Cutter:
-    """Cuts the lines [lo, hi) of one file by their tree."""
+    """Cuts the lines [lo, hi) of one file by their tree; code: what was parsed, if at hand."""
 
     source: Source
     language: str
@@ -90,6 +90,7 @@ class Cutter:
     lo: int
     hi: int
     small: float = SMALL
+    code: bytes = b""
 
     def chunks(self, root: Node) -> tuple[Chunk, ...]:
         """The chunks of these lines."""
@@ -105,9 +106,10 @@ class Cutter:
 
     def _listed(self, root: Node) -> Listed | None:
         """What the file's list of exports gives out, if it has one."""
-        if self.grammar.listed is None or self.grammar.listing not in (root.text or b""):
+        listed = self.grammar.listed
+        if listed is None or self.grammar.listing not in (self.code or root.text or b""):
             return None
-        return self.grammar.listed(root)
+        return listed(root)
 
     def _unguarded(self, root: Node) -> list[Node]:
         """The nodes of a file, with what is in a guard round nearly all of it."""
@@ -227,11 +229,8 @@ class Cutter:
 
     def _joins(self, before: _Draft, draft: _Draft) -> bool:
         """Whether a crumb is taken in by the draft that follows."""
-        if draft.kind == "part":
-            return False
-        return self._same_place(before, draft) or (
-            before.units[-1].head and draft.scope is before.scope
-        )
+        inside = before.units[-1].head and draft.scope is before.scope
+        return draft.kind != "part" and (inside or self._same_place(before, draft))
 
     def _same_place(self, before: _Draft, draft: _Draft) -> bool:
         joined = self.source.size(before.units[0].lo, draft.units[-1].hi)
@@ -304,15 +303,16 @@ class Cutter:
 
     def _inner(self, unit: Unit, one: Definition | None, scope: Scope) -> Scope:
         """The scope inside a unit that is being cut."""
-        exported = scope.exported
+        exported, listed = scope.exported, scope.listed
         if one is not None:
             name = scope.name(one.name)
             kind = "module" if one.kind == "module" else "function"
             if one.container:
                 inside = members_are_methods(one, scope.kind == "container")
                 kind = "container" if inside else "module"
-            line = signature(one) if one.name or one.kind != SCOPE else unit.text
-            exported = exported and is_exported(one, self.grammar, scope.around, scope.listed)
+            line = signature(one, self.code) if one.name or one.kind != SCOPE else unit.text
+            usable = is_exported(one, self.grammar, scope.around, listed, self.code)
+            exported = exported and usable
         else:
             through = all(n.type in (*self.grammar.transparent, "ERROR") for n in unit.nodes)
             name, kind = scope.prefix, scope.kind if through else "function"
@@ -320,7 +320,7 @@ class Cutter:
         header = "\n".join(part for part in (scope.header, line) if part)
         owner = name if one is not None else scope.owner
         around = one or scope.around
-        joint, listed = self.grammar.separator, scope.listed
+        joint = self.grammar.separator
         return Scope(kind, name, owner, header, scope.header, joint, around, exported, listed)
 
     def _by_lines(self, unit: Unit, scope: Scope, hi: int = 0) -> list[_Draft]:
@@ -347,7 +347,7 @@ class Cutter:
         for unit in units:
             if unit.definitions:
                 documented = documented or unit
-                symbols += symbols_of(unit, self.grammar)
+                symbols += symbols_of(unit, self.grammar, self.code)
         doc = doc_of(documented or units[0], self.grammar, source)
         if not doc and documented is not None and documented is not units[0]:
             doc = doc_of(units[0], self.grammar, source)

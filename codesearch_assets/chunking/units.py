@@ -270,8 +270,8 @@ def _belongs(before: Unit, unit: Unit, grammar: Grammar) -> bool:
     return not any(one.container for one in before.definitions + unit.definitions)
 
 
-def symbols_of(unit: Unit, grammar: Grammar) -> list[Symbol]:
-    """The definitions of a unit and the members of its containers, by lines."""
+def symbols_of(unit: Unit, grammar: Grammar, code: bytes) -> list[Symbol]:
+    """The definitions of a unit and the members of its containers, by lines; code: as parsed."""
     out: list[Symbol] = []
     last_body: Node | None = None
     scope = unit.scope
@@ -281,7 +281,7 @@ def symbols_of(unit: Unit, grammar: Grammar) -> list[Symbol]:
     while pending:
         prefix, one, around, exported, inside, depth = pending.pop()
         name = qualified(prefix, one.name, grammar.separator)
-        exported = exported and is_exported(one, grammar, around, scope.listed)
+        exported = exported and is_exported(one, grammar, around, scope.listed, code)
         if one.name and one.kind != SCOPE:
             first, last = rows(one.node)
             clause = out and out[-1].name == name and not one.container
