@@ -155,10 +155,11 @@ def _parsed(
     except (ImportError, AttributeError, ValueError):
         return "grammar missing"
     try:
-        root = parse(text.encode("utf-8", "surrogatepass")).root_node
+        code = text.encode("utf-8", "surrogatepass")
+        root = parse(code).root_node
         if _broken(root, grammar):
             return "parse errors"
-        return Cutter(source, language, grammar, lo, hi).chunks(root)
+        return Cutter(source, language, grammar, lo, hi, code=code).chunks(root)
     except RecursionError:
         return "too deep"
     except Exception as error:  # one odd file must not end a run; the reason shows in the counts

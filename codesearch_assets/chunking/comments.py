@@ -6,6 +6,7 @@ import re
 _MARKER = re.compile(
     r"^\s*(?:///?!?|//!|/\*[*!]*|\*+/|\*(?!\*)|#+:?(?![\[!a-z])|#!|--+\s?\|?|;+|%+|\{-+\s?\||<!--|\(\*+)\s?"
 )
+_PLAIN = frozenset({"*", "//", "///", "#"})  # what `_MARKER` finds in most lines
 _CLOSING = ("*/", "-}", "-->", "*)")  # what `_END` finds, where no blanks follow
 _END = re.compile(r"\s*(?:\*+/|-+\}|-->|\*+\))\s*$")
 _DIRECTIVE = re.compile(
@@ -36,8 +37,10 @@ def plain(lines: list[str]) -> str:
     for line in lines:
         if line.startswith("#!/"):
             continue
-        marker = _MARKER.match(line)
-        text = line[marker.end() :] if marker is not None else line
+        head, blank, text = line.lstrip().partition(" ")
+        if not blank or head not in _PLAIN:
+            marker = _MARKER.match(line)
+            text = line[marker.end() :] if marker is not None else line
         if text.endswith(_CLOSING):
             text = _END.sub("", text)
         text = text.rstrip()

@@ -82,7 +82,7 @@ def _field(unit: Unit) -> bool:
 
 @dataclass(slots=True)
 class Cutter:
-    """Cuts the lines [lo, hi) of one file by their tree."""
+    """Cuts the lines [lo, hi) of one file by their tree; code: what was parsed, if at hand."""
 
     source: Source
     language: str
@@ -90,6 +90,7 @@ class Cutter:
     lo: int
     hi: int
     small: float = SMALL
+    code: bytes = b""
 
     def chunks(self, root: Node) -> tuple[Chunk, ...]:
         """The chunks of these lines."""
@@ -105,9 +106,10 @@ class Cutter:
 
     def _listed(self, root: Node) -> Listed | None:
         """What the file's list of exports gives out, if it has one."""
-        if self.grammar.listed is None or self.grammar.listing not in (root.text or b""):
+        listed = self.grammar.listed
+        if listed is None or self.grammar.listing not in (self.code or root.text or b""):
             return None
-        return self.grammar.listed(root)
+        return listed(root)
 
     def _unguarded(self, root: Node) -> list[Node]:
         """The nodes of a file, with what is in a guard round nearly all of it."""
@@ -156,9 +158,7 @@ class Cutter:
 
     def _parted(self, units: list[Unit], scope: Scope) -> list[Unit]:
         """The units, those taken apart again that are too long joined."""
-        if not any([unit.parts for unit in units]):
-            return units
-        out = []
+        out: list[Unit] = []
         for unit in units:
             if unit.parts and self._size([unit]) > self._limit(unit, scope):
                 out += unit.parts
@@ -229,15 +229,12 @@ class Cutter:
 
     def _joins(self, before: _Draft, draft: _Draft) -> bool:
         """Whether a crumb is taken in by the draft that follows."""
-        if draft.kind == "part":
-            return False
-        return self._same_place(before, draft) or (
-            before.units[-1].head and draft.scope is before.scope
-        )
+        inside = before.units[-1].head and draft.scope is before.scope
+        return draft.kind != "part" and (inside or self._same_place(before, draft))
 
     def _same_place(self, before: _Draft, draft: _Draft) -> bool:
-        joined = self._size(before.units + draft.units)
-        return before.header == draft.header and joined < WHOLE_FUNCTION + CRUMB
+        joined = self.source.size(before.units[0].lo, draft.units[-1].hi)
+        return joined < WHOLE_FUNCTION + CRUMB and before.header == draft.header
 
     def _crumb(self, draft: _Draft) -> bool:
         if self._size(draft.units) >= CRUMB:
@@ -306,15 +303,16 @@ class Cutter:
 
     def _inner(self, unit: Unit, one: Definition | None, scope: Scope) -> Scope:
         """The scope inside a unit that is being cut."""
-        exported = scope.exported
+        exported, listed = scope.exported, scope.listed
         if one is not None:
             name = scope.name(one.name)
             kind = "module" if one.kind == "module" else "function"
             if one.container:
                 inside = members_are_methods(one, scope.kind == "container")
                 kind = "container" if inside else "module"
-            line = signature(one) if one.name or one.kind != SCOPE else unit.text
-            exported = exported and is_exported(one, self.grammar, scope.around, scope.listed)
+            line = signature(one, self.code) if one.name or one.kind != SCOPE else unit.text
+            usable = is_exported(one, self.grammar, scope.around, listed, self.code)
+            exported = exported and usable
         else:
             through = all(n.type in (*self.grammar.transparent, "ERROR") for n in unit.nodes)
             name, kind = scope.prefix, scope.kind if through else "function"
@@ -322,7 +320,7 @@ class Cutter:
         header = "\n".join(part for part in (scope.header, line) if part)
         owner = name if one is not None else scope.owner
         around = one or scope.around
-        joint, listed = self.grammar.separator, scope.listed
+        joint = self.grammar.separator
         return Scope(kind, name, owner, header, scope.header, joint, around, exported, listed)
 
     def _by_lines(self, unit: Unit, scope: Scope, hi: int = 0) -> list[_Draft]:
@@ -343,20 +341,20 @@ class Cutter:
         kind, symbol = self._kind(draft)
         header = draft.header
         text, hashed = source.texts(lo, hi)
-        start_byte, end_byte = source.bytes(lo, hi)
+        start, end = source.bytes(lo, hi)
         symbols: list[Symbol] = []
         documented: Unit | None = None
         for unit in units:
             if unit.definitions:
                 documented = documented or unit
-                symbols += symbols_of(unit, self.grammar)
+                symbols += symbols_of(unit, self.grammar, self.code)
         doc = doc_of(documented or units[0], self.grammar, source)
         if not doc and documented is not None and documented is not units[0]:
             doc = doc_of(units[0], self.grammar, source)
         self._trim(symbols, hi)
         hashed = content_hash(self.language, header, hashed)
         return Chunk(
-            kind, symbol, tuple(symbols), header, doc, lo + 1, hi, start_byte, end_byte, text, hashed
+            kind, symbol, tuple(symbols), header, doc, lo + 1, hi, start, end, text, hashed
         )
 
     def _trim(self, symbols: list[Symbol], hi: int) -> None:

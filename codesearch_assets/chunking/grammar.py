@@ -173,9 +173,7 @@ def inlined(nodes: Iterable[Node], grammar: Grammar) -> Iterator[Node]:
             yield node
 
 
-def definitions_of(
-    node: Node, kind: str, grammar: Grammar, in_container: bool
-) -> list[Definition]:
+def definitions_of(node: Node, kind: str, grammar: Grammar, in_container: bool) -> list[Definition]:
     """The definitions that one statement, of a type that is its kind, makes in its own scope."""
     if kind not in grammar.defining:
         return []
@@ -224,8 +222,9 @@ def _compiled(pattern: str) -> Callable[[str], object]:
 
 
 def is_exported(
-    one: Definition, grammar: Grammar, around: Definition | None, listed: Listed | None = None
-) -> bool:
+    one: Definition, grammar: Grammar, around: Definition | None, listed: Listed | None = None,
+    code: bytes = b"",
+) -> bool:  # fmt: skip
     """Whether a definition can be used outside, as far as it and what is around it can say."""
     if listed is not None and around is None and one.kind != SCOPE:
         if one.name.partition(".")[0] in listed.names:
@@ -244,7 +243,7 @@ def is_exported(
     free = around is not None and (around.open or not rule.members)
     if free and not rule.hidden:
         return True
-    line = signature(one)
+    line = signature(one, code)
     if rule.hidden and _compiled(rule.hidden)(line):
         return False
     return free or bool(_compiled(rule.exported)(line))
@@ -256,16 +255,21 @@ _NOT_SIGNATURE = frozenset(
 )
 
 
-def signature(one: Definition) -> str:
-    """The text of a definition up to its body, on one line, without decorators."""
+def signature(one: Definition, code: bytes = b"") -> str:
+    """The text of a definition up to its body, on one line, without decorators.
+
+    code: what was parsed, if it is at hand; to ask the node for its text copies all of the body.
+    """
     node, body = one.node, one.body
     while node.type == "decorated_definition" and node.named_child_count:
         node = node.named_children[-1]
-    start, begin = _signature_start(node), node.start_byte
+    start = _signature_start(node)
     stop = body.start_byte if body is not None else 0
     if stop <= start:
         stop = node.end_byte
-    cut = (node.text or b"")[start - begin : stop - begin].decode("utf-8", "replace")
+    begin = 0 if code else node.start_byte
+    text = (code or node.text or b"")[start - begin : stop - begin]
+    cut = text.decode("utf-8", "replace")
     if body == node:  # a section is its own body: its heading is all that stands for it
         cut = cut.partition("\n")[0]
     return " ".join(cut.split())[:400].rstrip(" {")

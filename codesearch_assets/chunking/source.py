@@ -19,13 +19,13 @@ _CONTROL = bytes(c for c in range(32) if c not in b"\t\n\r\f\x1b\b")
 class _Bytes:
     """Where lines lie in a file: `mark` bytes first, then each line and `width` for its end.
 
-    before: bytes of the lines before each one, line ends of `width` not counted. returns: the lines
-    that end with one character more.
+    before: bytes of the lines before each one, line ends of `width` not counted; None where they
+    are as many as the characters. returns: the lines that end with one character more.
     """
 
     mark: int
     width: int
-    before: list[int]
+    before: list[int] | None
     returns: frozenset[int]
 
 
@@ -55,6 +55,7 @@ class Source:
     def bytes(self, lo: int, hi: int) -> tuple[int, int]:
         """Where the lines begin in the file and where they end, the last line end excluded."""
         at = self._at
+        assert at.before is not None
         start = at.mark + at.before[lo] + lo * at.width
         end = at.mark + at.before[hi] + (hi - 1) * at.width
         return start, end - at.width if hi - 1 in at.returns else end
@@ -132,12 +133,14 @@ def read(text: str, encoding: str, mark: int) -> Source:
     if not lines[-1]:
         lines.pop()
         text = text[:-1]
-    lengths: Iterable[int] = map(len, lines)
+    lengths: Iterable[int] | None = None
     if encoding == "utf-8" and not text.isascii():
         lengths = map(len, text.encode().split(newline.encode()))
     elif encoding.startswith("utf-16"):
         lengths = (len(line.encode(encoding)) for line in lines)
-    before = list(accumulate(lengths, initial=0))
+    elif returns:
+        lengths = map(len, lines)
+    before = list(accumulate(lengths, initial=0)) if lengths is not None else None
     ended: frozenset[int] = frozenset()
     if returns:
         if newline == "\n":
@@ -153,4 +156,7 @@ def _measured(lines: list[str], whole: str, at: _Bytes, partial: bool = False) -
         stripped = lines
     filled = list(accumulate(map(bool, stripped), initial=0))
     chars = list(accumulate(map(len, stripped), initial=0))
+    if at.before is None:
+        before = chars if stripped is lines else list(accumulate(map(len, lines), initial=0))
+        at = _Bytes(at.mark, at.width, before, at.returns)
     return Source(lines, stripped, whole, at, filled, chars, partial)

@@ -88,11 +88,14 @@ class Unit:
     @property
     def name(self) -> str:
         """What the cuts are chosen by: a name, never a body."""
-        return (self.qualified(self.definitions[0]) if self.definitions else "") or self.text
+        if not self.definitions:
+            return self.text
+        return self.qualified(self.definitions[0]) or self.text
 
     def qualified(self, one: Definition) -> str:
         """The qualified name of one of the unit's definitions; a head's are qualified already."""
-        return one.name if self.head else self.scope.name(one.name)
+        scope = self.scope
+        return one.name if self.head else qualified(scope.prefix, one.name, scope.separator)
 
     def as_head(self, scope: Scope, lo: int, hi: int) -> Unit:
         """The beginning of this unit, as the head of the scope inside it."""
@@ -130,17 +133,21 @@ def siblings(
 
 @dataclass(slots=True)
 class _Builder:
-    """Makes units of nodes in their order; `lead`: comments and annotations that wait for one."""
+    """Makes units of nodes in their order.
+
+    lead: comments and annotations that wait for a unit, each with its type and rows.
+    """
 
     scope: Scope
     grammar: Grammar
     source: Source
     units: list[Unit]
-    lead: list[Node] = field(default_factory=list)
+    lead: list[tuple[Node, str, int, int]] = field(default_factory=list)
     sticky: bool = False
 
     def add(self, nodes: Iterable[Node]) -> None:
         units, grammar = self.units, self.grammar
+        comment_types, annotations = grammar.comments, grammar.annotations
         for node in nodes:
             kind = node.type
             first = node.start_point[0]  # `rows`, without the call: this is the hottest place
@@ -153,12 +160,12 @@ class _Builder:
                 self._extend(node, kind, last)
             elif units and not self.lead and first <= units[-1].last:
                 self._extend(node, kind, last)
-            elif kind in grammar.comments:
+            elif kind in comment_types:
                 if self.lead and self._apart(first):
                     self.flush()
-                self.lead.append(node)
-            elif kind in grammar.annotations and self._annotates(node):
-                self.lead.append(node)
+                self.lead.append((node, kind, first, last))
+            elif kind in annotations and self._annotates(node):
+                self.lead.append((node, kind, first, last))
                 self.sticky = True
             else:
                 self._statement(node, kind, first, last)
@@ -168,15 +175,16 @@ class _Builder:
 
     def _apart(self, first: int) -> bool:
         """Whether a blank line lies between the comments and what begins in this row."""
-        return not self.sticky and first > rows(self.lead[-1])[1] + 1
+        return not self.sticky and first > self.lead[-1][3] + 1
 
     def flush(self) -> None:
         """Comments that precede nothing become a unit of their own."""
         if self.lead:
-            lead = [rows(node) for node in self.lead]
+            nodes = [node for node, _, _, _ in self.lead]
+            lead = [(first, last) for _, _, first, last in self.lead]
             first, last = lead[0][0], lead[-1][1]
             text = self.source.stripped[first].strip()
-            unit = Unit(self.scope, first, last + 1, last, "comment", self.lead, [], lead, text)
+            unit = Unit(self.scope, first, last + 1, last, "comment", nodes, [], lead, text)
             self.units.append(unit)
             self.lead, self.sticky = [], False
 
@@ -204,10 +212,10 @@ class _Builder:
         unit = Unit(self.scope, first, last + 1, last, rank, [node], definitions, (), text)
         self.units.append(unit)
         if lead:
-            unit.lo = lead[0].start_point[0]
-            unit.lead = [rows(one) for one in lead if one.type in grammar.comments]
+            unit.lo = lead[0][2]
+            unit.lead = [(lo, hi) for _, kind, lo, hi in lead if kind in grammar.comments]
             if grammar.annotations:
-                unit.attributes = [one for one in lead if one.type in grammar.annotations]
+                unit.attributes = [one for one, kind, _, _ in lead if kind in grammar.annotations]
             self.lead, self.sticky = [], False
 
     def _definitions(self, node: Node, kind: str) -> list[Definition]:
@@ -262,8 +270,8 @@ def _belongs(before: Unit, unit: Unit, grammar: Grammar) -> bool:
     return not any(one.container for one in before.definitions + unit.definitions)
 
 
-def symbols_of(unit: Unit, grammar: Grammar) -> list[Symbol]:
-    """The definitions of a unit and the members of its containers, by lines."""
+def symbols_of(unit: Unit, grammar: Grammar, code: bytes) -> list[Symbol]:
+    """The definitions of a unit and the members of its containers, by lines; code: as parsed."""
     out: list[Symbol] = []
     last_body: Node | None = None
     scope = unit.scope
@@ -273,12 +281,12 @@ def symbols_of(unit: Unit, grammar: Grammar) -> list[Symbol]:
     while pending:
         prefix, one, around, exported, inside, depth = pending.pop()
         name = qualified(prefix, one.name, grammar.separator)
-        exported = exported and is_exported(one, grammar, around, scope.listed)
+        exported = exported and is_exported(one, grammar, around, scope.listed, code)
         if one.name and one.kind != SCOPE:
             first, last = rows(one.node)
-            if out and out[-1].name == name and not one.container:
-                if not grammar.overloads or last_body is None:  # a clause
-                    first = out.pop().start_line - 1
+            clause = out and out[-1].name == name and not one.container
+            if clause and (not grammar.overloads or last_body is None):
+                first = out.pop().start_line - 1
             last_body = one.body
             out.append(Symbol(name, one.kind, first + 1, last + 1, exported))
         if one.container and one.body is not None and depth < _MEMBER_DEPTH and not unit.head:

@@ -134,7 +134,9 @@ class CuttingProcess:
             found = self._child.answer(self._limits.cpu(len(file.data)) * self._limits.wall)
             if isinstance(found, FileChunks):
                 batch.popleft()
-                yield replace(found, seconds=found.seconds + file.seconds)
+                if file.seconds:
+                    found = replace(found, seconds=found.seconds + file.seconds)
+                yield found
                 continue
             self._end_child()
             lost = file.seconds + time.monotonic() - asked
@@ -248,8 +250,7 @@ class _Child:
 
 
 def _put(pipe: IO[bytes], frame: bytes) -> None:
-    pipe.write(_LENGTH.pack(len(frame)))
-    pipe.write(frame)
+    pipe.write(_LENGTH.pack(len(frame)) + frame)  # at once, or the other side wakes up twice
     pipe.flush()
 
 
