@@ -5,17 +5,13 @@ words of every chunk, so what tells chunks apart is the name of the definition: 
 has the figures.
 """
 
-import math
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 from codesearch.candidates import LANES, Candidate, Evidence, LaneName
+from codesearch.definition_names import DefinitionName, names_of, rarity
 from codesearch.paths import PREFIX_MATCH, PREFIX_WORTH
 from codesearch.query import Query
-from codesearch_resources.text import stems
 
 # Against at most 1 of each of four lanes.
 DEFINES = 2.0  # of an asked identifier, rather than a mention of it
@@ -25,28 +21,12 @@ OUTER_NAME = 1.0  # and of the name of what that is defined in
 ONE_OF_SEVERAL = 0.5  # of the last two, where several definitions had a chance
 
 
-@dataclass(frozen=True, slots=True)
-class _Name:
-    own: tuple[str, ...]  # stemmed words of `resolve` in `Router.resolve`
-    outer: tuple[str, ...]  # and of `Router`
-
-
-@lru_cache(maxsize=100_000)
-def _name(symbol: str) -> _Name:
-    outer, _, own = symbol.replace("::", ".").rpartition(".")
-    return _Name(tuple(dict.fromkeys(stems(own))), tuple(dict.fromkeys(stems(outer))))
-
-
-def _names(chunk: Candidate) -> list[_Name]:
-    return [_name(symbol) for symbol in dict.fromkeys((chunk.symbol, *chunk.inside)) if symbol]
-
-
 def best_first(
     query: Query, members: Sequence[Candidate], evidence: Evidence
 ) -> list[tuple[Candidate, float]]:
     """The chunks of one file with their scores; ties by line."""
     lanes = [_lane(lane, members, evidence) for lane in LANES if lane != "symbol"]
-    named = _named(query, [_names(chunk) for chunk in members])
+    named = _named(query, [names_of(chunk) for chunk in members])
     scored = []
     for place, chunk in enumerate(members):
         found = sum(lane[place] for lane in lanes) + named[place]
@@ -62,11 +42,10 @@ def _lane(lane: LaneName, members: Sequence[Candidate], evidence: Evidence) -> l
     return [one / best for one in said] if best > 0 else said
 
 
-def _named(query: Query, chunks: Sequence[Sequence[_Name]]) -> list[float]:
+def _named(query: Query, chunks: Sequence[Sequence[DefinitionName]]) -> list[float]:
     """How much the names were asked for; a word that many chunks of the file hold tells little."""
     held = [{word for name in names for word in name.own} for names in chunks]
-    holding = Counter(word for words in held for word in words)
-    weights = {word: math.log(1 + len(chunks) / (1 + holding[word])) for word in query.stems}
+    weights = rarity(query.stems, held)
     total = sum(weights.values()) or 1.0
     joined = {first + second for first, second in pairwise(query.stems)}
     starts = {word[:PREFIX_MATCH] for word in query.stems if len(word) >= PREFIX_MATCH}
@@ -76,7 +55,7 @@ def _named(query: Query, chunks: Sequence[Sequence[_Name]]) -> list[float]:
             return 1.0
         return PREFIX_WORTH if len(word) >= PREFIX_MATCH and word[:PREFIX_MATCH] in starts else 0.0
 
-    def share(words: Sequence[str]) -> float:
+    def share(words: Collection[str]) -> float:
         return sum(map(asked, words)) / len(words) if words else 0.0
 
     found = []

@@ -12,6 +12,7 @@ from operator import mul
 
 from codesearch.best_chunk import best_first
 from codesearch.candidates import Candidate, Evidence, File, LaneName
+from codesearch.definition_names import names_of, rarity
 from codesearch.paths import HEADER_SUFFIXES, PathWords, path_facts, with_source
 from codesearch.query import Query
 from codesearch_resources.text import stems, words
@@ -29,6 +30,7 @@ WEIGHTS: Mapping[str, float] = {
     "path": 2.0,
     "definition": 3.0,
     "directory": 1.0,
+    "named after": 1.0,  # the question, its definitions are: a hub holds many named otherwise
     "central": 1.0,
     "marked": -3.0,
     "other platform": -3.0,
@@ -38,6 +40,8 @@ WEIGHTS: Mapping[str, float] = {
     "repository named": 2.0,
     "likeness": 1.0,  # of what lies near a given chunk; the only rule there
 }
+NAMES_TO_COUNT = 3  # added to a file's definitions: one that fits by chance is no pattern
+
 ASKS_FOR_TESTS = re.compile(r"\b(?:tests?|testing|specs?|fixtures?|mocks?)\b", re.IGNORECASE)
 ASKS_FOR_DOCS = re.compile(r"\b(?:docs?|documentation|readme|changelog|guide)\b", re.IGNORECASE)
 
@@ -78,6 +82,7 @@ def rank(
     files = {file: RankedFile(*file) for file in members}
     _score_lanes(files, members, evidence)
     _score_paths(query, files)
+    _score_names(query, files, members)
     _score_marks(query, files, members)
     _score_definitions(query, files, members)
     _score_variants(query, files)
@@ -139,6 +144,30 @@ def _score_paths(query: Query, files: Files) -> None:
         file.add("file name", asked.name(facts[key]))
         file.add("path", asked.path(facts[key]))
         file.add("directory", asked.folder(facts[key]))
+
+
+def _score_names(query: Query, files: Files, members: Members) -> None:
+    """The share of a file's definitions whose names hold asked words, rare ones first.
+
+    Of the definitions in the chunks that were found. Against the best file.
+    """
+    asked = frozenset(query.stems)
+    named: dict[File, list[tuple[frozenset[str], int]]] = {}
+    definitions: dict[File, int] = {}
+    for key, chunks in members.items():
+        names = [name.own for chunk in chunks for name in names_of(chunk)]
+        definitions[key] = len(names)
+        named[key] = [(held, len(own)) for own in names if (held := own & asked)]
+    held_by_file = [frozenset[str]().union(*(held for held, _ in one)) for one in named.values()]
+    weights = rarity(asked, held_by_file)
+    shares = {
+        key: sum(sum(weights[word] for word in sorted(held)) / size for held, size in one)
+        / (definitions[key] + NAMES_TO_COUNT)
+        for key, one in named.items()
+    }
+    if best := max(shares.values(), default=0.0):
+        for key, file in files.items():
+            file.add("named after", shares[key] / best)
 
 
 def _score_definitions(query: Query, files: Files, members: Members) -> None:

@@ -180,6 +180,20 @@ def test_a_file_its_repository_leans_on_goes_first() -> None:
     assert files[0].path == "b.py"
 
 
+def test_a_file_whose_definitions_are_named_after_the_question_goes_before_a_hub() -> None:
+    hub = [
+        replace(chunk("src/core.py", at * 10 + 1), symbol=name)
+        for at, name in enumerate(("retry_later", "open", "close", "read", "write", "flush"))
+    ]
+    own = replace(chunk("src/again.py"), symbol="retry_later")
+    said = {hub[0].chunk_id: 0.5, own.chunk_id: 0.5}
+    files = ranked("retry later", *hub, own, lanes={"bm25": said, "vectors": said})
+    assert [file.path for file in files] == ["src/again.py", "src/core.py"]
+    share = rules_of(files, "src/core.py")["named after"]
+    assert 0 < share < rules_of(files, "src/again.py")["named after"] == WEIGHTS["named after"]
+    assert "named after" not in rules_of(ranked("no such words", *hub, own), "src/core.py")
+
+
 def test_what_summaries_mean_counts_where_the_words_agree() -> None:
     a, b = chunk("a.py"), chunk("b.py")
     both = {a.chunk_id: 1.0, b.chunk_id: 1.0}
