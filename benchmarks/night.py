@@ -128,7 +128,7 @@ def ticks(file: Path, count: int) -> None:
     sensor = definitions.resolve_sensor_def("nightly")
     before = {name: store.table(name).version for name in store.specs}
     start = datetime.now(UTC)
-    cursor = night.Cursor().after(start, {}).text()
+    cursor = night.Cursor().after(start).text()
     cost, asked = [], 0
     with instance_of(settings) as instance:
         for number in range(count):
