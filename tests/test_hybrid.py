@@ -26,7 +26,7 @@ CODE = "def call_with_backoff(send, attempts=5):\n" + "".join(
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddingServer]:
-    monkeypatch.setattr(questions, "PATIENCE", 20.0)
+    monkeypatch.setattr(questions, "PATIENCE", questions.TIMEOUT)
     with EmbeddingServer(vectors=turned, remote=[WRITER]) as running:
         yield running
 
