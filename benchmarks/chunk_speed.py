@@ -9,7 +9,9 @@ process that cuts:
 parse      tree-sitter alone, on bytes that are decoded and have plain line ends already
 cut        the whole of it: decode, parse, cut, hash
 hand-over  what the process that may be lost adds to it, both processes counted, without its start
-semble     its chunker at an equal number of chunks, where it is installed
+semble     its chunker at an equal number of chunks: on each file in turn with the two above where
+           the Python that runs this has it, else in a process of its own (--peers), which on a
+           crowded machine meets another load
 refresh    `refresh_chunks` of whole repositories (--refresh): git, the rows of the tables, LanceDB
 
 Exit code 1 when parse / cut is below 0.6, or semble / cut below 0.75.
@@ -22,9 +24,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from code_files import CodeFile, PeerCuts, ask_peer, clones, code_files, with_equal_chunks
+from peer_cuts import Cut
+from peer_cuts import semble as semble_here
 
 from codesearch_assets.chunking.chunker import cut
 from codesearch_assets.chunking.grammar import parser
@@ -47,11 +52,20 @@ def seconds(work: Callable[[], object]) -> float:
     return cpu() - before
 
 
-def parse_and_cut(
-    files: Sequence[CodeFile], texts: Sequence[bytes]
-) -> tuple[list[float], list[float]]:
-    """CPU seconds of either for each file."""
-    parsing, cutting = [], []
+@dataclass(frozen=True)
+class Semble:
+    """The peer at the size that gives as many chunks as we make; `here`: in this process."""
+
+    python: Path
+    size: int
+    here: Cut | None
+
+
+def in_turn(
+    files: Sequence[CodeFile], texts: Sequence[bytes], semble: Cut | None
+) -> dict[str, list[float]]:
+    """CPU seconds of each way for each file."""
+    parsing, cutting, peer = [], [], []
     for file, text in zip(files, texts, strict=True):
         grammar = BY_NAME[file.language].grammar
         assert grammar is not None
@@ -60,9 +74,13 @@ def parse_and_cut(
         parse(text)
         parsed = time.thread_time()
         cut(text, file.path, file.language)
-        cutting.append(time.thread_time() - parsed)
+        ended = time.thread_time()
         parsing.append(parsed - started)
-    return parsing, cutting
+        cutting.append(ended - parsed)
+        if semble is not None:
+            semble(file.text, file.language)
+            peer.append(time.thread_time() - ended)
+    return {"parse": parsing, "cut": cutting} | ({"semble": peer} if peer else {})
 
 
 def cut_in_child(files: Sequence[CodeFile], texts: Sequence[bytes]) -> None:
@@ -73,7 +91,7 @@ def cut_in_child(files: Sequence[CodeFile], texts: Sequence[bytes]) -> None:
 
 
 def measure(
-    files: Sequence[CodeFile], rounds: int, semble: Callable[[], list[float]] | None
+    files: Sequence[CodeFile], rounds: int, semble: Semble | None = None
 ) -> dict[str, float]:
     """CPU seconds of each way over the same files."""
     texts = [file.text.encode("utf-8", "surrogatepass") for file in files]
@@ -81,20 +99,20 @@ def measure(
     gc.collect()
     gc.disable()  # as in the process that cuts
     for _ in range(rounds):
-        found: dict[str, list[float]] = {}
-        found["parse"], found["cut"] = parse_and_cut(files, texts)
+        found = in_turn(files, texts, semble.here if semble is not None else None)
         gc.collect()
         found["start"] = [seconds(lambda: cut_in_child(files[:1], texts[:1]))]
         found["child"] = [seconds(lambda: cut_in_child(files, texts))]
-        if semble is not None:
-            found["semble"] = semble()
+        if semble is not None and semble.here is None:
+            again = ask_peer(semble.python, "semble", semble.size, files)
+            assert isinstance(again, PeerCuts)
+            found["semble"] = again.seconds
         best = {way: list(map(min, best.get(way, new), new)) for way, new in found.items()}
     gc.enable()
     return {way: sum(values) for way, values in best.items()}
 
 
-def semble_of(python: Path, files: Sequence[CodeFile]) -> Callable[[], list[float]] | None:
-    """Semble's CPU seconds for each file, at the size that gives as many chunks as we make."""
+def semble_of(python: Path, files: Sequence[CodeFile]) -> Semble | None:
     texts = [file.text.encode("utf-8", "surrogatepass") for file in files]
     counts = [
         len(cut(text, file.path, file.language).chunks)
@@ -106,12 +124,13 @@ def semble_of(python: Path, files: Sequence[CodeFile]) -> Callable[[], list[floa
         return None
     print(f"semble {found.version}: {found.chunks} chunks at {found.size}, ours {sum(counts)}")
 
-    def run() -> list[float]:
-        again = ask_peer(python, "semble", found.size, files)
-        assert isinstance(again, PeerCuts)
-        return again.seconds
-
-    return run
+    try:
+        here = semble_here(found.size)[0]
+    except ImportError:
+        return Semble(python, found.size, None)
+    for language, text in {file.language: file.text for file in files}.items():
+        here(text, language)  # parsers are made, and unpacked, before the clock runs
+    return Semble(python, found.size, here)
 
 
 def show(name: str, files: Sequence[CodeFile], found: dict[str, float]) -> None:
@@ -171,14 +190,14 @@ def main() -> None:
 
 def _run(given: argparse.Namespace, by_language: dict[str, list[CodeFile]]) -> str | None:
     everything = [file for files in by_language.values() for file in files]
-    semble = semble_of(given.peers, everything) if given.peers else None
+    semble = semble_of(given.peers or Path(sys.executable), everything)
     print(
         f"{'':<12}{'files':>6}{'MB':>8}{'MB/CPU s':>9}{'files/s':>9}{'parse / cut':>13}"
         f"{'hand-over':>12}{'semble / cut':>14}"
     )
     for language, files in by_language.items():
         if sum(len(file.text) for file in files) > LEAST * 1e6:
-            show(language, files, measure(files, given.rounds, None))
+            show(language, files, measure(files, given.rounds))
     found = measure(everything, given.rounds, semble)
     show("all", everything, found)
     print(f"start of the child with its first file: {found['start']:.2f} CPU s")

@@ -39,6 +39,7 @@ _FUNCTION_MACRO = re.compile(
     r"|virtual|void|int|bool|char|unsigned|const|operator|friend|struct|enum|class|size_t)\b)"
 )
 _CHARACTER = re.compile(r"[^\n]")
+_ARGUMENTS = re.compile(r"<[^<>]*>")
 _WORDS = re.compile(r"\w+")
 _MACRO = re.compile(r"[A-Z][A-Z0-9_]+")
 
@@ -85,8 +86,8 @@ def _plain(node: Node) -> str:
         return text.partition("(")[0]
     if "operator" in text:
         return text.replace("operator ", "operator", 1) if node.type == "operator_name" else text
-    for _ in range(8):
-        text, count = re.subn(r"<[^<>]*>", "", text)
+    for _ in range(8 if "<" in text else 0):
+        text, count = _ARGUMENTS.subn("", text)
         if not count:
             break
     return text.replace(" ", "")
