@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from codesearch.candidates import Candidate
 from codesearch_resources.store import ALL_ROWS, Store
 
-ROWS_AT_MOST = 300_000  # of a table; a chunk takes about 1 KB
+ROWS_AT_MOST = 300_000  # of a table; a chunk takes about 2 KB
 MATRIX_BYTES = 128 * 2**20  # of each of the two matrices of vectors; above, the index is asked
 # After a version was made this many times as long passes before another: commits of a run that
 # come every few seconds shall not have everything read again for each.
@@ -107,6 +107,7 @@ class Kept(Generic[T]):
         try:
             self._held = self._store.ask(self._name, self._made) or self._held
         finally:
+            pa.default_memory_pool().release_unused()  # what was read is twice what is held
             ended = time.monotonic()
             self._not_before = ended + PAUSE * (ended - started)
 
