@@ -178,7 +178,7 @@ def test_a_table_that_was_made_anew_is_not_answered_for_by_the_one_before(
 ) -> None:
     tree = make_tree(files={f"f{n}.py": f"def number_{n}():\n    return {n}\n" for n in range(4)})
     workspace = make_workspace(tree)
-    workspace.index()
+    assert [outcome.error for outcome in workspace.index()] == [""]
     with workspace.open() as index:
         index.warm()
         assert index.search("number_2")[0].path == "f2.py"
@@ -300,20 +300,20 @@ def test_a_look_never_shows_what_is_of_another_age() -> None:
     kept.make(lambda: True)
     old = kept.now(1)
     reading, moved = threading.Event(), threading.Event()
-    kept_state = store.state
+    states = [(1, 1, 1)]
 
     def slowly(name: str) -> tuple[int, int, int]:
         if threading.current_thread() is not threading.main_thread():
             reading.set()
             moved.wait(PATIENCE)
-        return kept_state(name)
+        return states[-1]
 
     store.state = slowly  # type: ignore[method-assign]
     shown: list[object] = []
     thread = threading.Thread(target=lambda: shown.append(kept.now(2)))
     thread.start()
     reading.wait(PATIENCE)
-    kept_state = lambda _: (2, 1, 1)
+    states.append((2, 1, 1))
     kept.make(lambda: True)
     new = kept.now(2)
     moved.set()

@@ -198,6 +198,7 @@ def test_limits_below_one_are_refused(opened: Index) -> None:
 @pytest.mark.parametrize(
     ("filters", "message"),
     [
+        ({"languages": [""]}, r"no language ''; there are: go, "),
         ({"languages": ["pyhton"]}, r"no language 'pyhton'; did you mean python\? there are: go, "),
         ({"kinds": ["functions"]}, r"no kind 'functions'; did you mean function\? there are: "),
         ({"kinds": ["zzz"]}, r"no kind 'zzz'; there are: function, method"),
