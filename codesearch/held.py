@@ -29,7 +29,7 @@ from codesearch.candidates import Candidate
 from codesearch_resources.log_file import LOGGER
 from codesearch_resources.store import ALL_ROWS, State, Store
 
-ROWS_AT_MOST = 300_000  # of a table; a chunk takes about 1 KB
+ROWS_AT_MOST = 300_000  # of a table; a chunk takes about 2 KB
 MATRIX_BYTES = 128 * 2**20  # of each of the two matrices of vectors; above, the index is asked
 AFTER = 3.0  # seconds that a table has stood still when what is held of it is made
 # After a version was made this many times as long passes before another: commits of a run that

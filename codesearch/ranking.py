@@ -149,8 +149,11 @@ def _score_paths(query: Query, files: Files) -> None:
 def _score_names(query: Query, files: Files, members: Members) -> None:
     """The share of a file's definitions whose names hold asked words, rare ones first.
 
-    Of the definitions in the chunks that were found. Against the best file.
+    Of the definitions in the chunks that were found. Against the best file. In one repository only:
+    like code of several is named alike, and which of them is meant is not in the names.
     """
+    if len({repo for repo, _ in files}) > 1:
+        return
     asked = frozenset(query.stems)
     named: dict[File, list[tuple[frozenset[str], int]]] = {}
     definitions: dict[File, int] = {}

@@ -192,6 +192,8 @@ def test_a_file_whose_definitions_are_named_after_the_question_goes_before_a_hub
     share = rules_of(files, "src/core.py")["named after"]
     assert 0 < share < rules_of(files, "src/again.py")["named after"] == WEIGHTS["named after"]
     assert "named after" not in rules_of(ranked("no such words", *hub, own), "src/core.py")
+    other = replace(chunk("src/again.py", repo="web"), symbol="retry_later")
+    assert all("named after" not in file.rules for file in ranked("retry later", own, other))
 
 
 def test_what_summaries_mean_counts_where_the_words_agree() -> None:
