@@ -178,7 +178,7 @@ def test_a_table_that_was_made_anew_is_not_answered_for_by_the_one_before(
 ) -> None:
     tree = make_tree(files={f"f{n}.py": f"def number_{n}():\n    return {n}\n" for n in range(4)})
     workspace = make_workspace(tree)
-    assert [outcome.error for outcome in workspace.index()] == [""]
+    assert {outcome.error for outcome in workspace.index()} == {""}
     with workspace.open() as index:
         index.warm()
         assert index.search("number_2")[0].path == "f2.py"
