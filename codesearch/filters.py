@@ -49,7 +49,8 @@ def make_filters(
 def check_filters(filters: Filters, store: Store) -> None:
     """Raise BadQuery, saying what there is, for a kind or a language that nothing has."""
     _check("kind", filters.kinds, KINDS)
-    spoken = (store.count("chunks", among("language", [one])) for one in filters.languages)
+    # The empty one is what files without a language have.
+    spoken = (one and store.count("chunks", among("language", [one])) for one in filters.languages)
     if not all(spoken):
         present = set(store.read("chunks", ["language"])["language"].unique().to_pylist())
         _check("language", filters.languages, sorted(present - {None, ""}))

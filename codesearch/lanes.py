@@ -14,7 +14,7 @@ from codesearch.errors import BadQuery
 from codesearch.held import COLUMNS, Floats, Held, Matrix, Rows, candidates
 from codesearch.query import MOST_TERMS, Query
 from codesearch_resources.embedders.base import Embedder, EmbeddingError
-from codesearch_resources.store import Store, of_repo, sql
+from codesearch_resources.store import State, Store, of_repo, sql
 
 DEPTH = 200  # chunks a lane contributes
 SYMBOL_DEPTH = 50
@@ -50,12 +50,12 @@ class Lanes:
         self.pool.shutdown()
 
     def warm(self) -> None:
-        """Hold now what the second question would have held."""
+        """Hold now what would be held after some seconds of questions."""
         self._held.warm()
 
     def find(self, query: Query, where: str) -> Found:
         """Ask every lane for `query` under the SQL filter `where` (empty: everything)."""
-        self._held.asked()
+        self._held.look()
         found = Found()
         if query.cut:
             found.notices.append(f"the question is long: its first {MOST_TERMS} words were used")
@@ -81,7 +81,7 @@ class Lanes:
 
         Nothing is found where the chunk has no vector yet.
         """
-        self._held.asked()
+        self._held.look()
         found = Found()
         vectors = self._store.code_vectors
         stored = self._store.read_keys(vectors, ["chunk_id", "vector"], "chunk_id", [chunk_id])
@@ -107,21 +107,20 @@ class Lanes:
     def _read(self, name: str, columns: Sequence[str], ids: Sequence[str]) -> dict[str, Any]:
         held = self._held.rows(name)
         found = self._taken(name, columns, ids, held) if held is not None else {}
-        if not found:
-            rows = self._store.read_keys(name, ["chunk_id", *columns], "chunk_id", ids)
-            found = {row["chunk_id"]: row for row in rows.to_pylist()}
+        if missing := [key for key in ids if key not in found]:
+            rows = self._store.read_keys(name, ["chunk_id", *columns], "chunk_id", missing)
+            found |= {row["chunk_id"]: row for row in rows.to_pylist()}
         return found
 
     def _taken(
         self, name: str, columns: Sequence[str], ids: Sequence[str], rows: Rows
     ) -> dict[str, dict[str, Any]]:
-        """Rows by their addresses; nothing when one of them is not there, or another's."""
+        """Rows by their addresses, those that are still there."""
         addresses = [rows.addresses[key] for key in ids if key in rows.addresses]
         taken: pa.Table = self._store.ask(
             name, lambda t: t.take_row_ids(addresses).select(["chunk_id", *columns]).to_arrow()
         )
-        found = {row["chunk_id"]: row for row in taken.to_pylist()}
-        return found if found.keys() == set(ids) else {}
+        return {row["chunk_id"]: row for row in taken.to_pylist()}
 
     def _vector(self, query: Query, found: Found) -> Floats | None:
         """The question's vector; without one the lanes of words go on alone."""
@@ -230,20 +229,20 @@ class Centrality:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._version = -1
-        self._mentions: dict[File, int] = {}
+        self._held: tuple[State, dict[File, int]] | None = None
 
     def of(self, files: Collection[File]) -> dict[File, float]:
         """The logarithm of each file's mentions against the most mentioned of these, 0..1."""
         if "centrality" not in self._store.names():
             return {}
-        version = self._store.ask("centrality", lambda table: int(table.version))
-        if version != self._version:
+        held, state = self._held, self._store.state("centrality")
+        if held is None or held[0] != state:
             rows = self._store.read("centrality", ["repo", "path", "mentions"], "mentions > 0")
             keys = zip(rows["repo"].to_pylist(), rows["path"].to_pylist(), strict=True)
-            self._mentions = dict(zip(keys, rows["mentions"].to_pylist(), strict=True))
-            self._version = version
-        logs = {file: math.log1p(self._mentions.get(file, 0)) for file in files}
+            held = (state, dict(zip(keys, rows["mentions"].to_pylist(), strict=True)))
+            if self._store.state("centrality") == state:
+                self._held = held
+        logs = {file: math.log1p(held[1].get(file, 0)) for file in files}
         most = max(logs.values(), default=0.0)
         return {file: value / most for file, value in logs.items()} if most else {}
 

@@ -69,7 +69,7 @@ class Index:
         self._serving.close()
 
     def warm(self) -> None:
-        """Read into memory what makes questions fast; else the second one has it done beside it.
+        """Read into memory what makes questions fast; else that is done beside them after a while.
 
         For `codesearch` in another program, which would rather wait at its start.
         """

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from codesearch.lanes import Lanes
 from codesearch_resources.coverage import coverage
@@ -18,6 +19,8 @@ from codesearch_resources.settings import Settings
 from codesearch_resources.store import SOON, Store
 
 SAID_FOR = timedelta(hours=1)  # how long after a switch a notice tells of it
+# Of the settings, what neither lanes nor an embedder read; of repositories it reads `local_only`.
+UNREAD = {"repositories", "missing_discover", "dagster_home", "grace_days", "keep_runs_days"}
 STANDS = 1.0  # seconds that a notice is held to be true: counting rows takes milliseconds
 
 
@@ -27,14 +30,17 @@ class Serving:
     def __init__(self, settings: Settings) -> None:
         self._lock = threading.Lock()
         self._filling: dict[str, Store] = {}  # sets that are asked only how far they are
-        self.follow(settings)
+        self._settings, self._configured = settings, set_of(settings.embedder)
+        self._opened: tuple[tuple[str, str], Store, Lanes] | None = None
+        self._told: tuple[Sets, float, list[str]] | None = None
 
     def follow(self, settings: Settings) -> None:
         """Go by these settings from now on; their data folder is the one there was."""
         with self._lock:
+            if _made_of(settings) != _made_of(self._settings):  # else what lanes hold still holds
+                self._opened = None
             self._settings, self._configured = settings, set_of(settings.embedder)
-            self._opened: tuple[tuple[str, str], Store, Lanes] | None = None
-            self._told: tuple[Sets, float, list[str]] | None = None
+            self._told = None
 
     def close(self) -> None:
         """End the threads that ask the lanes."""
@@ -87,6 +93,11 @@ class Serving:
 
     def _store(self, one: VectorSet) -> Store:
         return Store(self._settings.data_dir, one.embedder, one.dimensions, sees_commits=SOON)
+
+
+def _made_of(settings: Settings) -> tuple[dict[str, Any], bool]:
+    local_only = any(entry.local_only for entry in settings.repositories)
+    return settings.model_dump(exclude=UNREAD), local_only
 
 
 def notices(settings: Settings, found: Sets, tables: Callable[[VectorSet], Store]) -> list[str]:

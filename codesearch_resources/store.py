@@ -41,6 +41,7 @@ DAMAGED = ".damaged-"  # in the name of a table that was set aside, before the t
 ASKED_AGAIN = 5  # times, while upkeep removes one version after the other under a question
 
 T = TypeVar("T")
+State = tuple[int, int, int]
 
 
 class StoreError(Exception):
@@ -223,6 +224,20 @@ class Store:
                 lost = str(error)
                 self._tables.pop(name, None)
         raise DamagedTable(name, lost)
+
+    def state(self, name: str) -> State:
+        """What tells a table as it stands now from any other that stood or will stand there.
+
+        Its version is not enough: a table that is made anew reaches the same number again.
+        """
+        version = self.ask(name, lambda table: int(table.version))
+        try:
+            folder = (self.folder / f"{name}.lance").stat()
+        except FileNotFoundError as error:
+            raise MissingTable(
+                f"the table {name} is gone from {self.folder}; run `codesearch index`"
+            ) from error
+        return version, folder.st_ino, folder.st_ctime_ns
 
     def create(self) -> None:
         """Make the tables that are missing, with their indices; a no-op when all exist.

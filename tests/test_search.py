@@ -1,6 +1,6 @@
 """Search over a real index: filters, folding, explanations, and questions that are no questions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from itertools import pairwise
 from math import isfinite
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sample import sample
 
 import codesearch
-from codesearch import search
+from codesearch import held, search
 from codesearch.candidates import Candidate
 from codesearch.errors import BadQuery, NoConfiguration, NotIndexed, SearchError
 from codesearch.filters import glob_regex
@@ -29,11 +29,14 @@ from codesearch_resources.settings import UnknownRepository
 __all__ = ["sample"]
 
 
-@pytest.fixture(scope="module")
-def opened(sample: Workspace) -> Index:
-    index = sample.open()
-    index.warm()  # else the second question has it done, and the last digit of a score may move
-    return index
+@pytest.fixture(scope="module", params=["held in memory", "asked of the tables"])
+def opened(sample: Workspace, request: pytest.FixtureRequest) -> Iterator[Index]:
+    with pytest.MonkeyPatch.context() as patch, sample.open() as index:
+        if request.param == "asked of the tables":
+            patch.setattr(held, "ROWS_AT_MOST", 0)
+            patch.setattr(held, "MATRIX_BYTES", 0)
+        index.warm()  # else it is done after a while, and the last digit of a score may move
+        yield index
 
 
 def test_open_finds_the_index_of_a_configuration(sample: Workspace) -> None:
@@ -195,6 +198,7 @@ def test_limits_below_one_are_refused(opened: Index) -> None:
 @pytest.mark.parametrize(
     ("filters", "message"),
     [
+        ({"languages": [""]}, r"no language ''; there are: go, "),
         ({"languages": ["pyhton"]}, r"no language 'pyhton'; did you mean python\? there are: go, "),
         ({"kinds": ["functions"]}, r"no kind 'functions'; did you mean function\? there are: "),
         ({"kinds": ["zzz"]}, r"no kind 'zzz'; there are: function, method"),
