@@ -28,6 +28,7 @@ from codesearch_resources.data_dir import open_data_dir
 from codesearch_resources.embedders.base import Embedder
 from codesearch_resources.embedders.make import set_of, wanted_embedder
 from codesearch_resources.progress import report
+from codesearch_resources.quota.base import one_run
 from codesearch_resources.results import Results
 from codesearch_resources.sets import follow
 from codesearch_resources.settings import RepositorySettings, Settings
@@ -96,7 +97,7 @@ def index(
     run keeps to the limits and leaves a remainder.
     Raises StoreError and DataDirError for what stands in the way of all.
     """
-    with mendable(settings.data_dir):
+    with mendable(settings.data_dir), one_run():
         return _index(settings, entries, everything, resources, agrees)
 
 

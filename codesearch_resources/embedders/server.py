@@ -26,7 +26,7 @@ from codesearch_resources.embedders.openai_compatible import OpenAICompatibleWir
 from codesearch_resources.embedders.proof import prove
 from codesearch_resources.embedders.questions import Questions, stored_fingerprint
 from codesearch_resources.embedders.wire import Embedded, Wire
-from codesearch_resources.quota.base import Tally
+from codesearch_resources.quota.base import Tally, tally_of
 from codesearch_resources.settings import Settings
 from codesearch_resources.settings_embedders import OllamaEmbedderSettings, ServerSettings
 from codesearch_resources.summarizers.prompt import estimate
@@ -304,7 +304,7 @@ def server_embedder(settings: ServerSettings, around: Settings) -> ServerEmbedde
         booked=booked,
     )
     # An embedder is made for a run, and asked for its documents in batches.
-    books = partial(open_books, Tally())
+    books = partial(open_books, tally_of("embedding"))
     return ServerEmbedder(settings, wire=wire, books=books, questions=questions)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from codesearch_resources.breakers import Breaker
 from codesearch_resources.calls import CallError
 from codesearch_resources.egress import Gate
-from codesearch_resources.quota.base import Guard
+from codesearch_resources.quota.base import Guard, tally_of
 from codesearch_resources.quota.metered import Drawing, MeteredGuard, drawing, price_of
 from codesearch_resources.results import Results
 from codesearch_resources.settings import Settings
@@ -100,6 +100,7 @@ class Chain:
         self._limits, self._patience = limits or Limits(), patience or Patience()
         self._meters, self._folder, self._zone = meters, folder, zone
         self._beside = beside
+        self._tally = tally_of("summary")  # a chain is made for a run
         gate = Gate(trusted_hosts)
         self.links = tuple(
             Link(Caller(link, gate, price_of(link, meters)), self._patience)
@@ -174,6 +175,7 @@ class Chain:
             meters=self._meters,
             folder=self._folder,
             zone=self._zone,
+            tally=self._tally,
         )
 
 
