@@ -201,20 +201,20 @@ class Desk:
     def _keep_refusal(self, breaker: Breaker) -> None:
         """A refusal closes the meter to every process and provider, also after a restart."""
         if breaker.until is not None:
-            refusal = Refusal(breaker.why, breaker.since, breaker.until)
+            refusal = Refusal(breaker.why, breaker.since, breaker.until, breaker.told)
             self._kept.refuse(self.rules.meter, refusal)
 
     def _take_refusal(self) -> None:
-        """What any process was refused, until it is over or a reset is confirmed."""
+        """What any process was refused, until it is over or its window's reset is confirmed."""
         found = self._kept.refusal(self.rules.meter)
-        if found is not None and self.books.reset_at > found.at:
-            self._kept.lift(self.rules.meter, self.books.reset_at)
+        if found is not None and self.books.is_over(found.at, found.until, found.told):
+            self._kept.lift(self.rules.meter, found)
             found = None
         if found is None:
             self.books.breakers.pop("refused", None)
         else:
-            told = Breaker("refused", found.why, found.at, found.until)
-            self.books.breakers["refused"] = told
+            closed = Breaker("refused", found.why, found.at, found.until, found.told)
+            self.books.breakers["refused"] = closed
 
     def _keep_breakers(self, now: float) -> None:
         """What stopped the job stops it in every process, and after a restart."""

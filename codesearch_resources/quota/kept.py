@@ -27,11 +27,13 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A provider's refusal by a limit window, `at` and `until` in epoch seconds."""
+    """A provider's refusal by a limit window, `at` and `until` in epoch seconds. `told`: the
+    provider said until when; else it is a guess."""
 
     why: str
     at: float
     until: float
+    told: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ class Kept:
             "why": refusal.why,
             "at": refusal.at,
             "until": refusal.until,
+            "told": refusal.told,
         }
         statement = sqlite.insert(tables.meter_refusals).values(row)
         statement = statement.on_conflict_do_update(
@@ -136,6 +139,9 @@ class Kept:
                 "why": statement.excluded.why,
                 "at": statement.excluded.at,
                 "until": sa.func.max(_f.until, statement.excluded.until),
+                "told": sa.case(
+                    (_f.until > statement.excluded.until, _f.told), else_=statement.excluded.told
+                ),
             },
         )
         with self._writer.begin() as connection:
@@ -143,17 +149,16 @@ class Kept:
 
     def refusal(self, meter: str) -> Refusal | None:
         """What keeps a meter closed, in whatever process it was met."""
-        query = sa.select(_f.why, _f.at, _f.until).where(_f.meter == meter)
+        query = sa.select(_f.why, _f.at, _f.until, _f.told).where(_f.meter == meter)
         with self._engine.connect() as connection:
             row = connection.execute(query).first()
             return None if row is None else Refusal(*row)
 
-    def lift(self, meter: str, reset_at: float) -> None:
-        """A reset was confirmed: refusals from before it are over."""
+    def lift(self, meter: str, refusal: Refusal) -> None:
+        """The reset that a refusal waited for was confirmed; one that came since stays."""
+        same = (_f.meter == meter) & (_f.at <= refusal.at) & (_f.until <= refusal.until)
         with self._writer.begin() as connection:
-            connection.execute(
-                sa.delete(tables.meter_refusals).where(_f.meter == meter, _f.at < reset_at)
-            )
+            connection.execute(sa.delete(tables.meter_refusals).where(same))
 
     def attempts(
         self, meter: str, since: float, after: int = 0, again: Iterable[int] = ()

@@ -216,7 +216,10 @@ class MeteredGuard:
             desk.poll(self._clock())
             with self._turn:
                 desk.catch_up(self._clock())
-            if desk.books.reset_at > breaker.opened_at.timestamp():
+            opened_at = breaker.opened_at.timestamp()
+            # Which of its windows was meant, the desk knows, where the refusal is kept.
+            refused = "refused" in desk.books.breakers
+            if not refused and any(reset.at > opened_at for reset in desk.books.resets):
                 self._results.breakers.close(breaker.provider)
                 opened.append(breaker.provider)
         return opened
