@@ -15,7 +15,10 @@ from simulator import Simulator, fault
 
 from codesearch_resources.calls import Allow, CallError, Deny, Estimate, Usage, Wait
 from codesearch_resources.ledger import Ledger, NoSlot, Reserved
+from codesearch_resources.quota.desk import Desk as MeterDesk
 from codesearch_resources.quota.metered import MeteredGuard
+from codesearch_resources.quota.rates import own_rate
+from codesearch_resources.quota.rules import Rules
 from codesearch_resources.quota.windows import Report, Window, stamped
 from codesearch_resources.results import Results
 from codesearch_resources.settings import load
@@ -444,6 +447,28 @@ def test_the_pause_after_refusals_without_a_time_goes_on_doubling_after_a_restar
         pauses.append(round((found.until.timestamp() - clock.now) / 60))
         clock.now = found.until.timestamp() + 1
     assert pauses == [15, 30, 60]
+
+
+def test_calls_that_were_refused_together_close_the_meter_once(office: Desk) -> None:
+    start = time.time()
+    error = CallError("quota_window", "the usage limit has been reached", retry_after=-5.0)
+    rules = Rules("far", shared=False, prices={"m": own_rate("m", 1.0, 2.0)})
+    here, there = (MeterDesk(rules, office.results.meters, owner) for owner in ("here", "there"))
+    ledger = office.results.ledger
+    rows = []
+    for call in range(8):
+        row = ledger.reserve(ESTIMATE, [], slots=9, lasts=timedelta(seconds=60))
+        assert isinstance(row, Reserved)
+        rows.append(row.attempt)
+        assert isinstance(here.allow(ESTIMATE, call, start), Allow)
+    for call, attempt in enumerate(rows):
+        ledger.fail(attempt, error)
+        here.observe(call, None, {}, error, start + 1 + call / 100)
+    # A process that reads of them in the ledger counts them as one as well.
+    for one in (here, there):
+        one.catch_up(start + 5)
+        assert one.books.refusals == 1
+        assert one.books.breakers["refused"].until == pytest.approx(start + 901, abs=1)
 
 
 def test_the_yes_to_an_unknown_price_of_a_subscription_is_each_providers_own(office: Desk) -> None:

@@ -24,7 +24,9 @@ from codesearch.search import Index
 from codesearch_assets import checks, night
 from codesearch_assets import chunks as chunks_module
 from codesearch_assets.embeddings import code_source, embed_partition, forget_refused
-from codesearch_assets.runs import index, instance_of
+from codesearch_assets.freshness import needs_vectors
+from codesearch_assets.partitions import COMMIT_TAG
+from codesearch_assets.runs import Runner, index, instance_of
 from codesearch_resources.coverage import covers, drop_expired, store_of, switch_when_covered
 from codesearch_resources.data_dir import DataDirError
 from codesearch_resources.embedders import questions
@@ -199,6 +201,25 @@ def test_a_repository_that_is_not_there_does_not_hold_up_the_new_set(
     before = len(server.texts)
     index(settings, settings.repositories)
     assert len(server.texts) == before, "what is there is not made again"
+
+
+def test_an_edit_that_changes_no_count_needs_its_vectors_all_the_same(
+    make_tree: Callable[..., WorkTree], make_workspace: Callable[..., Workspace]
+) -> None:
+    tree = make_tree("web", {"page.py": PARTS})
+    workspace = make_workspace(tree)
+    workspace.index()
+    head = tree.commit({"page.py": PARTS.replace("charlie", "chester")})
+    store = store_of(workspace.settings.data_dir, OLD)
+    before = store.count("chunks")
+    with instance_of(workspace.settings) as instance:
+        runner = Runner(workspace.settings, instance)
+        for step in ("repo_snapshots", "chunks"):
+            assert not runner.run("refresh", "web", {COMMIT_TAG: head}, [step]).error
+        assert store.count("chunks") == before == store.count(store.code_vectors)
+        assert needs_vectors(store, "web", EmbeddedEmbedder())
+        assert not runner.run("refresh", "web", assets=["code_embeddings"]).error
+    assert not needs_vectors(store, "web", EmbeddedEmbedder())
 
 
 def test_the_night_fills_the_new_set_for_a_repository_that_is_not_there(

@@ -5,6 +5,7 @@ Everything the guard asks is kept up to date as it comes in, so that a decision 
 20 calls and after 70,000. Instants are epoch seconds, costs are in the unit of the meter's prices.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -95,6 +96,7 @@ class Books:
         self.spent = 0.0  # settled, and never given back
         self.by_day: dict[str, float] = {}
         self.in_flight: dict[int, tuple[Who, float, Estimate]] = {}
+        self.began: dict[int, float] = {}  # of those in flight
         self.flying = 0.0
         # Settled, and not yet covered by a reading that is older than the settle time.
         self.recent: deque[tuple[float, float, Who]] = deque()
@@ -104,7 +106,8 @@ class Books:
         self.charged: dict[Who, Charged] = {}
         self.movement = Movement(rules)
         self.breakers: dict[str, Breaker] = {}
-        self.refusals = 0
+        self.refusals = 0  # in a row, those of calls that were under way together as one
+        self.refused_at = -math.inf
         self.windows: dict[Key, Window] = {}  # as they were read last
         self.resets: list[Reset] = []
         self.bought: dict[str, float] = {}
@@ -122,7 +125,7 @@ class Books:
         asked = Usage(input=estimate.input, output=estimate.output)
         expected = self.rules.taken(estimate.model, asked, dollars) or 0.0
         self.calls += 1
-        self.in_flight[call] = (who, expected, estimate)
+        self.in_flight[call], self.began[call] = (who, expected, estimate), now
         self.flying += expected
         start = self.starts.setdefault(who, Start())
         if start.last_at and now - start.last_at > LONG_PAUSE:
@@ -166,7 +169,7 @@ class Books:
         start.sent = max(0, start.sent - 1)  # 0 where the start began anew meanwhile
 
     def _landed(self, call: int) -> tuple[Who, float, Estimate]:
-        found = self.in_flight.pop(call)
+        found, _ = self.in_flight.pop(call), self.began.pop(call)
         self.flying = self.flying - found[1] if self.in_flight else 0.0
         return found
 
@@ -241,16 +244,25 @@ class Books:
             if quota is not None and start.sent >= quota and start.unseen == 0:
                 start.stage, start.sent = start.stage + 1, 0
 
-    def refuse(self, why: str, now: float, until: float | None) -> None:
-        """The provider refused by its limit; without a time, the pause doubles up to six hours."""
+    def refuse(
+        self, why: str, now: float, until: float | None, began: float | None = None
+    ) -> None:
+        """The provider refused by its limit a call that `began` then; without a time, the pause
+        doubles up to six hours."""
+        self.count_refusal(now if began is None else began, now)
         told = until is not None
         if until is None:
-            until = now + min(FIRST_PROBE * 2**self.refusals, LAST_PROBE)
-        self.refusals += 1
+            until = now + min(FIRST_PROBE * 2 ** max(self.refusals - 1, 0), LAST_PROBE)
         old = self.breakers.get("refused")
         if old is not None and old.until is not None and old.until > until:
             until, told = old.until, old.told
         self.breakers["refused"] = Breaker("refused", why, now, until, told)
+
+    def count_refusal(self, began: float, now: float) -> None:
+        """Count the refusal of a call; one that was under way at the last refusal says no more."""
+        if began > self.refused_at:
+            self.refusals += 1
+        self.refused_at = max(self.refused_at, now)
 
     def trip(self, kind: str, why: str, now: float) -> None:
         """Open a breaker that a person closes; the first reason stays."""

@@ -112,12 +112,13 @@ class Desk:
         """How an allowed call ended."""
         if call not in self.books.in_flight:
             return
+        began = self.books.began[call]
         if error is None or (error.usage is not None and error.usage.input is not None):
             self.books.settle(call, usage, now)
         else:
             self.books.fail(call, now, charged=error.unsaid)
         if error is not None and error.trouble == "quota_window":
-            self.books.refuse(str(error), now, _end_of(error, now))
+            self.books.refuse(str(error), now, _end_of(error, now), began)
             self._keep_refusal(self.books.breakers["refused"])
         for parse in self._headers:
             if report := parse(headers, now):
@@ -192,7 +193,7 @@ class Desk:
         else:
             self.books.fail(number, ended, charged=row.charged)
         if row.trouble == "quota_window":
-            self.books.refusals += 1
+            self.books.count_refusal(row.began_at, ended)
 
     def _hear(self, report: Report) -> None:
         self.state = merge(self.state, report)
@@ -231,7 +232,8 @@ def _end_of(error: CallError, now: float) -> float | None:
     at = error.resets_at.timestamp() if error.resets_at else now
     if now < at < now + FURTHEST:
         return at
-    return now + min(error.retry_after, FURTHEST) if error.retry_after else None
+    seconds = error.retry_after or 0.0
+    return now + min(seconds, FURTHEST) if seconds > 0 else None
 
 
 def _later(do: Callable[[Report], None], report: Report) -> Callable[[], None]:
