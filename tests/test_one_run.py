@@ -10,7 +10,10 @@ from simulator import Simulator
 
 from codesearch_resources.results import Results
 
-FILES = {"one.py": "def {0}_one(x):\n    return x + 1\n", "two.py": "def {0}_two(x):\n    return x\n"}
+FILES = {
+    "one.py": "def {0}_one(x):\n    return x + 1\n",
+    "two.py": "def {0}_two(x):\n    return x\n",
+}
 TWO = ("api", "web")
 
 

@@ -224,8 +224,7 @@ class Books:
         """Whether a reset was confirmed since that ends such a refusal: of the window whose end it
         told, or of the longest one; any, where the provider told no end."""
         return any(
-            reset.at > since
-            and (not told or reset.longest or _same(reset.due, until))
+            reset.at > since and (not told or reset.longest or _same(reset.due, until))
             for reset in self.resets
         )
 
@@ -244,9 +243,7 @@ class Books:
             if quota is not None and start.sent >= quota and start.unseen == 0:
                 start.stage, start.sent = start.stage + 1, 0
 
-    def refuse(
-        self, why: str, now: float, until: float | None, began: float | None = None
-    ) -> None:
+    def refuse(self, why: str, now: float, until: float | None, began: float | None = None) -> None:
         """The provider refused by its limit a call that `began` then; without a time, the pause
         doubles up to six hours."""
         self.count_refusal(now if began is None else began, now)

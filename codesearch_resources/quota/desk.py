@@ -75,6 +75,9 @@ class Desk:
             self._reading.release()
 
     def _is_due(self, now: float) -> bool:
+        if self._read_at is None:  # another process may have read it just now
+            read_at = self._kept.last_read(self.rules.meter, [r.source for r in self._readers])
+            self._read_at = read_at if read_at is not None and read_at <= now else None
         return self._read_at is None or now - self._read_at >= self.rules.poll
 
     def _read(self, reader: Reader, now: float) -> None:

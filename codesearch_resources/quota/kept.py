@@ -89,6 +89,15 @@ class Kept:
             rows = connection.execute(query.order_by(_r.id))
             return [(row.id, _report(row.report)) for row in rows]
 
+    def last_read(self, meter: str, sources: Iterable[str]) -> float | None:
+        """Since when there is a reading of each source; None: one has not been read at all."""
+        query = sa.select(_r.source, sa.func.max(_r.heard_at)).where(_r.meter == meter)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.group_by(_r.source))
+            found: dict[str, float] = {row[0]: row[1] for row in rows}
+        heard = [found.get(source) for source in sources]
+        return None if None in heard else min(h for h in heard if h is not None)
+
     def raw(self, since: float) -> list[tuple[str, float, object]]:
         """Readings as they came: meter, time, and what it said, oldest first."""
         query = sa.select(_r.meter, _r.heard_at, _r.raw).where(_r.heard_at >= since)

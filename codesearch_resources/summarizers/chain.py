@@ -59,8 +59,16 @@ class Link:
     def given_up(self, results: Results, keys: Sequence[str]) -> set[str]:
         """The keys that this model is not asked for again, here or, for a secret, there."""
         quarantine = results.quarantine
-        there = quarantine.given_up(keys, self.caller.place)
-        return {*quarantine.given_up(keys, self.model), *there}
+        there = set(quarantine.given_up(keys, self.caller.place))
+        if there and not self._is_cloud():
+            there = set()  # a secret stays away from the cloud, which this place is no more
+        return there.union(quarantine.given_up(keys, self.model))
+
+    def _is_cloud(self) -> bool:
+        try:
+            return self.caller.is_cloud()
+        except CallError:  # nobody can tell now
+            return True
 
     def holding(self, results: Results) -> Breaker | None:
         """The breaker that keeps it from being used now."""
