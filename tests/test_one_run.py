@@ -8,6 +8,7 @@ from conftest import Workspace, WorkTree
 from embedding_servers import EmbeddingServer
 from simulator import Simulator
 
+from codesearch_assets.runs import index
 from codesearch_resources.results import Results
 
 FILES = {
@@ -60,3 +61,8 @@ def test_vectors_of_all_repositories_share_the_limits_of_a_run(
         found = workspace.index()
         assert len(server.calls) == sent(workspace).total() == 3
         assert any("max_calls_per_run" in outcome.error for outcome in found)
+        assert any("the next run goes on from there" in outcome.error for outcome in found)
+        settings = workspace.settings
+        found = index(settings, settings.repositories, beyond_limits=True)
+        assert not any(outcome.error for outcome in found)
+        assert len(server.calls) > 6  # of this run alone more than three

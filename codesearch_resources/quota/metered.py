@@ -25,6 +25,7 @@ from codesearch_resources.settings_limits import Limits
 from codesearch_resources.settings_meters import MeterSettings
 from codesearch_resources.settings_summarizers import ExtractiveSettings, Price
 
+GOES_ON = "what was done is kept, and the next run goes on from there"
 READ_AGAIN = 2.0  # seconds; what other processes spend meanwhile is seen after that
 _CODEX = ("codex_app_server", "codex_usage", "codex_headers")
 
@@ -244,6 +245,7 @@ class Purse:
         if self._tally.calls + len(self._pending) >= most:
             return Deny(
                 f"{most} calls to the cloud in this run, as many as limits.max_calls_per_run allows"
+                f"; {GOES_ON}"
             )
         if not priced:
             return None
@@ -254,7 +256,8 @@ class Purse:
         under_way = sum(self._pending.values())
         spent = self._tally.dollars
         if per_run is not None and spent + under_way + expected > per_run:
-            return Deny(f"limits.max_spend_per_run is used up ({spent:.2f} of {per_run:.2f})")
+            why = f"limits.max_spend_per_run is used up ({spent:.2f} of {per_run:.2f})"
+            return Deny(f"{why}; {GOES_ON}")
         return self._within_day(budget, under_way + expected, now)
 
     def _within_day(self, budget: float | None, coming: float, now: float) -> Decision | None:

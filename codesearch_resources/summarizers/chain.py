@@ -14,9 +14,10 @@ from codesearch_resources.breakers import Breaker
 from codesearch_resources.calls import CallError
 from codesearch_resources.egress import Gate
 from codesearch_resources.quota.base import Guard, tally_of
-from codesearch_resources.quota.metered import Drawing, MeteredGuard, drawing, price_of
+from codesearch_resources.quota.metered import Drawing, MeteredGuard, price_of
 from codesearch_resources.results import Results
 from codesearch_resources.settings import Settings
+from codesearch_resources.settings_embedders import EmbeddedSettings
 from codesearch_resources.settings_limits import Limits
 from codesearch_resources.settings_meters import MeterSettings
 from codesearch_resources.settings_summarizers import ExtractiveSettings, SummarizerSettings
@@ -194,7 +195,7 @@ def make_chain(settings: Settings, *, beyond_limits: bool = False) -> Chain:
         settings.summarizers,
         limits=limits,
         meters=settings.meters,
-        beside=[one for one in drawing(settings) if one is settings.embedder],
+        beside=[] if isinstance(settings.embedder, EmbeddedSettings) else [settings.embedder],
         folder=settings.file.parent,
         zone=settings.nightly.timezone,
         trusted_hosts=settings.trusted_hosts,
