@@ -56,7 +56,7 @@ def meter_statuses(guard: "MeteredGuard", results: "Results", now: float) -> lis
         desk.catch_up(now)
         drawing = sorted(provider for provider, meter in guard.meter_of.items() if meter == name)
         stopped = {
-            b.kind: b.why + _until(b.until and datetime.fromtimestamp(b.until, UTC))
+            b.kind: b.why + (_until(datetime.fromtimestamp(b.until, UTC)) if b.until else "")
             for b in desk.books.breakers.values()
             if b.until is None or b.until > now
         }
