@@ -105,7 +105,7 @@ MUTATIONS = (
         f"{GUARD}::test_10_what_a_reading_refuses_is_denied_whatever_its_percentages"),
     _of("W-14 the meter beats a 429", "books", 'self.breakers["refused"] = Breaker("refused", why, now, until, told)',
         "pass", f"{GUARD}::test_10_a_refusal_beats_the_meter_and_retry_after"),
-    _of("W-14 the shorter wait counts", "books", "until = max(until, old.until)", "pass",
+    _of("W-14 the shorter wait counts", "books", "until, told = old.until, old.told", "pass",
         f"{GUARD}::test_10_a_refusal_beats_the_meter_and_retry_after"),
     _of("W-15 extra limits bind all", "rules", "return named == plain_name(model) or not named.startswith(\"gpt-\")",
         "return True", f"{GUARD}::test_w15_an_extra_limit_binds_its_model_alone_and_an_unknown_one_binds_all"),
