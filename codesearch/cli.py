@@ -109,7 +109,7 @@ def ui(port: int, config: str | None) -> None:
     is_flag=True,
     help="Run every step, moved or not; ask again for texts that the embedder refused.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask about summaries beyond the limits of a run.")
+@click.option("--yes", is_flag=True, help="Go beyond the limits of a run without asking.")
 @command
 def index(names: tuple[str, ...], everything: bool, yes: bool, config: str | None) -> None:
     """Bring the index up to date: what has moved, or the named repositories.
@@ -129,7 +129,9 @@ def index(names: tuple[str, ...], everything: bool, yes: bool, config: str | Non
     with terminal.progress():
         from codesearch_assets.runs import index as run_index  # Dagster: 1.2 CPU seconds
 
-        outcomes = run_index(settings, entries, everything=everything, agrees=agrees(yes))
+        outcomes = run_index(
+            settings, entries, everything=everything, agrees=agrees(yes), beyond_limits=yes
+        )
     with Index(settings) as opened:
         found = statuses(settings, opened.store)
         about_vectors = opened.notices()

@@ -55,13 +55,17 @@ def meter_statuses(guard: "MeteredGuard", results: "Results", now: float) -> lis
     for name, desk in guard.desks.items():
         desk.catch_up(now)
         drawing = sorted(provider for provider, meter in guard.meter_of.items() if meter == name)
-        stopped = {b.kind: b.why for b in desk.books.breakers.values()}
+        stopped = {
+            b.kind: b.why + (_until(datetime.fromtimestamp(b.until, UTC)) if b.until else "")
+            for b in desk.books.breakers.values()
+            if b.until is None or b.until > now
+        }
         if desk.state.refused:
             stopped["refused"] = desk.state.refused
         stopped |= {
             f"{b.provider} {b.model}".strip(): b.why + _until(b.until)
             for b in results.breakers.all()
-            if b.provider in drawing
+            if b.provider in drawing and (b.until is None or b.until.timestamp() > now)
         }
         windows = [_window(desk, window, results, now) for window in desk.state.windows]
         found.append(

@@ -8,6 +8,7 @@ written as they come, so that a killed run loses one batch at most.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -25,12 +26,13 @@ from codesearch_assets.reporting import (
 from codesearch_assets.summaries import summaries
 from codesearch_resources.coverage import store_of, switch_when_covered
 from codesearch_resources.dagster import StoreResource
+from codesearch_resources.data_dir import Busy, lock
 from codesearch_resources.embedders.base import Document, Embedder, EmbeddingError, TextsRefused
 from codesearch_resources.embedders.make import embedder_of, set_of
 from codesearch_resources.progress import report
 from codesearch_resources.sets import read_sets
 from codesearch_resources.settings import Settings
-from codesearch_resources.store import Change, Store, among, batched, of_repo
+from codesearch_resources.store import Change, Store, batched, of_repo
 from codesearch_resources.text import digest, key
 
 Vector = np.ndarray[tuple[int], np.dtype[np.float16]]
@@ -163,11 +165,17 @@ def _column(vectors: Sequence[Vector | None], width: int) -> pa.Array:
 
 
 def forget_refused(store: Store, repos: Sequence[str]) -> None:
-    """Let the texts that were refused be asked for again: their rows without a vector go."""
-    where = f"vector IS NULL AND {among('repo', repos)}"
-    for vectors in (store.code_vectors, store.summary_vectors):
-        if repos and store.count(vectors, where):
-            store.delete_where(vectors, where)
+    """Let the texts that were refused be asked for again: their rows without a vector go, those of
+    other repositories with such a text as well, else it would count as refused still.
+
+    A repository that a run works on keeps its rows.
+    """
+    for vectors, job in ((store.code_vectors, "refresh"), (store.summary_vectors, "summarise")):
+        rows = store.read(vectors, ["repo", "text_hash"], "vector IS NULL").to_pylist()
+        again = {row["text_hash"] for row in rows if row["repo"] in repos}
+        for repo in sorted({row["repo"] for row in rows if row["text_hash"] in again}):
+            with suppress(Busy), lock(store.data_dir, f"{repo}.{job}"):
+                store.delete_where(vectors, f"vector IS NULL AND {of_repo(repo)}")
 
 
 def _known_vectors(store: Store, vectors: str, hashes: Sequence[str]) -> dict[str, Vector | None]:

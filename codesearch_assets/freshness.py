@@ -38,6 +38,8 @@ def needs_vectors(store: Store, repo: str, embedder: Embedder) -> bool:
     present = embeddings.fingerprint(row["chunks_fingerprint"], embedder)
     if row.get("code_embeddings_fingerprint") != present:
         return True
+    if row.get("code_embeddings_commit") != row["chunks_commit"]:
+        return True  # as many may be there, of other chunks
     return store.count("chunks", of_repo(repo)) != store.count(store.code_vectors, of_repo(repo))
 
 

@@ -71,9 +71,10 @@ def mendable(data_dir: Path | None = None) -> Iterator[None]:
 
 @contextmanager
 def told(data_dir: Path | None = None) -> Iterator[None]:
-    """Fail the step in one sentence for whatever a person can mend; see `mendable`."""
+    """Fail the step in one sentence for whatever a person can mend, see `mendable`; told to end,
+    it ends."""
     try:
-        with mendable(data_dir):
+        with never_lost(), mendable(data_dir):
             yield
     except TOLD as error:
         raise dg.Failure(str(error), allow_retries=False) from None
@@ -83,11 +84,11 @@ def told(data_dir: Path | None = None) -> Iterator[None]:
 def exclusively(store: StoreResource, repo: str, job: str) -> Iterator[None]:
     """Hold the lock of one repository and job; fails, naming the holder, when it is taken.
 
-    Whatever else a person can mend fails the step in one sentence as well; told to end, it ends.
+    Whatever else a person can mend fails the step in one sentence as well.
     """
     with told():
         data_dir = store.data_dir()
-    with told(data_dir), lock(data_dir, f"{repo}.{job}", wait=LOCK_WAIT), never_lost():
+    with told(data_dir), lock(data_dir, f"{repo}.{job}", wait=LOCK_WAIT):
         yield
 
 

@@ -23,11 +23,12 @@ from codesearch_assets.reporting import mendable
 from codesearch_assets.upkeep import is_expired
 from codesearch_resources.catalog import plan, read_catalog, write_catalog
 from codesearch_resources.coverage import switch_when_covered
-from codesearch_resources.dagster import SummarizerResource, configured
+from codesearch_resources.dagster import EmbedderResource, SummarizerResource, configured
 from codesearch_resources.data_dir import open_data_dir
 from codesearch_resources.embedders.base import Embedder
 from codesearch_resources.embedders.make import set_of, wanted_embedder
 from codesearch_resources.progress import report
+from codesearch_resources.quota.base import one_run
 from codesearch_resources.results import Results
 from codesearch_resources.sets import follow
 from codesearch_resources.settings import RepositorySettings, Settings
@@ -87,27 +88,31 @@ def index(
     everything: bool = False,
     resources: Mapping[str, object] | None = None,
     agrees: Callable[[Plan], bool] | None = None,
+    beyond_limits: bool = False,
 ) -> list[Outcome]:
     """Bring repositories up to date: refresh all, then summarise all, then upkeep if it is due.
 
     Only what is behind is run, unless `everything`. One repository's failure costs no other one.
     `resources` replace the configured ones by name, in the runs and in the decision what to run.
     `agrees` is asked about summaries beyond the limits of a run; where it says no, or is None, the
-    run keeps to the limits and leaves a remainder.
+    run keeps to the limits and leaves a remainder. `beyond_limits`: vectors may go beyond them
+    from the start, before it is known how many summaries there will be.
     Raises StoreError and DataDirError for what stands in the way of all.
     """
-    with mendable(settings.data_dir):
-        return _index(settings, entries, everything, resources, agrees)
+    with mendable(settings.data_dir), one_run():
+        used = {**configured(str(settings.file)), **(resources or {})}
+        if beyond_limits:
+            _lift_vectors(settings, used)
+        return _index(settings, entries, everything, used, agrees)
 
 
 def _index(
     settings: Settings,
     entries: Sequence[RepositorySettings],
     everything: bool,
-    resources: Mapping[str, object] | None,
+    used: dict[str, object],
     agrees: Callable[[Plan], bool] | None,
 ) -> list[Outcome]:
-    used = {**configured(str(settings.file)), **(resources or {})}
     embedder, summarizer = cast(Embedder, used["embedder"]), cast(Summarizer, used["summarizer"])
     configured_set = set_of(settings.embedder)
     store = Store(settings.data_dir, embedder.id, embedder.dimensions)
@@ -164,7 +169,8 @@ def _agreed(
     used: dict[str, object],
     agrees: Callable[[Plan], bool],
 ) -> bool:
-    """Whether a person agreed to summaries beyond the limits of a run: lifts them in `used`."""
+    """Whether a person agreed to summaries beyond the limits of a run: lifts them in `used`, for
+    the vectors of those summaries as well."""
     configured_one = used["summarizer"]
     if not isinstance(configured_one, SummarizerResource):
         return False
@@ -175,7 +181,13 @@ def _agreed(
     if not found.beyond or not agrees(found):
         return False
     used["summarizer"] = SummarizerResource(configuration=str(settings.file), beyond_limits=True)
+    _lift_vectors(settings, used)
     return True
+
+
+def _lift_vectors(settings: Settings, used: dict[str, object]) -> None:
+    if isinstance(used["embedder"], EmbedderResource):
+        used["embedder"] = EmbedderResource(configuration=str(settings.file), beyond_limits=True)
 
 
 def remove_now(settings: Settings, names: Sequence[str]) -> dict[str, int]:

@@ -39,6 +39,9 @@ NO_CONFIGURATION = (
     "or set CODESEARCH_CONFIG to one, and reload."
 )
 MIRRORS = "mirrors"
+BEYOND_LIMITS = (
+    "A person agreed to a run beyond limits.max_calls_per_run and limits.max_spend_per_run."
+)
 
 
 def git_repository(settings: Settings, entry: RepositorySettings) -> Repository:
@@ -129,9 +132,14 @@ class EmbedderResource(FromConfiguration):
     """What turns text into vectors: `embedder` of codesearch.yaml, or the one that was chosen by
     hand instead. It is an Embedder itself."""
 
+    beyond_limits: bool = Field(default=False, description=BEYOND_LIMITS)
+
     @cached_property
     def _embedder(self) -> Embedder:
-        return wanted_embedder(self.settings())
+        settings = self.settings()
+        if self.beyond_limits:
+            settings = settings.model_copy(update={"limits": settings.limits.lifted()})
+        return wanted_embedder(settings)
 
     @property
     def id(self) -> str:
@@ -151,11 +159,7 @@ class EmbedderResource(FromConfiguration):
 class SummarizerResource(FromConfiguration):
     """The chain of summarizers: `summarizers` of codesearch.yaml. It is a Summarizer itself."""
 
-    beyond_limits: bool = Field(
-        default=False,
-        description="A person agreed to a run beyond limits.max_calls_per_run and "
-        "limits.max_spend_per_run.",
-    )
+    beyond_limits: bool = Field(default=False, description=BEYOND_LIMITS)
 
     @cached_property
     def _chain(self) -> Chain:

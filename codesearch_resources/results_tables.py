@@ -159,6 +159,7 @@ meter_refusals = sa.Table(
     sa.Column("why", sa.String, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("until", sa.Float, nullable=False),
+    sa.Column("told", sa.Boolean, nullable=False),
 )
 
 # What each version adds to tables that the one before it had; new tables are simply made.

@@ -11,7 +11,8 @@ from codesearch_resources.settings_base import Section
 class Limits(Section):
     """Bounds on calls that leave one's own machines."""
 
-    # Calls of one run; a slice of the night is a run.
+    # Calls of one run, for summaries and for vectors each. One `codesearch index` is a run, of the
+    # night each slice.
     max_calls_per_run: Annotated[int, Field(ge=0)] = 1_000
     # US dollars from midnight to midnight, UTC, over all providers. A provider without a price is
     # not asked under a budget, since nobody could say what it costs.

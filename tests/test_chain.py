@@ -321,6 +321,20 @@ def test_a_secret_found_stays_here_and_is_written_by_the_same_model_at_home(
     ]
 
 
+def test_a_secret_set_aside_is_written_once_its_place_is_at_home(
+    at: Desk, server: Simulator
+) -> None:
+    server.remote.add("smol:F16")
+    links = ollama(server, "far", price=FREE)
+    found, _ = at.ask(at.chain(links), secretive(), local_only=False)
+    assert len(found) == 4
+    found, _ = at.ask(at.chain(links), secretive()[2:3], local_only=False)
+    assert not found
+    server.remote.clear()
+    found, _ = at.ask(at.chain(links), secretive()[2:3], local_only=False)
+    assert list(found) == ["work_2"]
+
+
 def test_a_secret_found_is_counted_and_scanned_once(at: Desk, server: Simulator) -> None:
     server.remote.add("smol:F16")
     for sent in (4, 4):

@@ -15,8 +15,11 @@ from simulator import Simulator, fault
 
 from codesearch_resources.calls import Allow, CallError, Deny, Estimate, Usage, Wait
 from codesearch_resources.ledger import Ledger, NoSlot, Reserved
+from codesearch_resources.quota.desk import Desk as MeterDesk
 from codesearch_resources.quota.metered import MeteredGuard
-from codesearch_resources.quota.windows import Report, Window
+from codesearch_resources.quota.rates import own_rate
+from codesearch_resources.quota.rules import Rules
+from codesearch_resources.quota.windows import Report, Window, stamped
 from codesearch_resources.results import Results
 from codesearch_resources.settings import load
 from codesearch_resources.settings_limits import Limits
@@ -367,6 +370,47 @@ def test_w14_a_reset_that_another_process_saw_lifts_the_refusal(tmp_path: Path) 
         assert isinstance(here.allow(ESTIMATE), Allow)
 
 
+@pytest.mark.parametrize(
+    ("resets", "until", "lifted"),
+    [
+        ("5h", 4 * 86_400.0, False),
+        ("5h", 3_600.0, True),
+        ("week", 3_600.0, True),
+        ("5h", None, True),
+    ],
+)
+def test_w14_the_reset_of_another_window_lifts_no_refusal(
+    office: Desk, resets: str, until: float | None, lifted: bool
+) -> None:
+    clock = Clock()
+    clock.now = start = time.time()
+    keep = office.results.meters.keep
+    guard = guarded(office.results, [link(price=CHEAP)], clock, meters=[meter(subscription=False)])
+
+    def heard(five: float, week: float, five_left: float, week_left: float) -> None:
+        windows = [
+            Window("5h", 18_000.0, five, clock.now + five_left, "session"),
+            Window("week", WEEK, week, clock.now + week_left, "weekly"),
+        ]
+        keep("far", Report("test", clock.now, stamped(windows, "test", clock.now)))
+
+    heard(0.3, 0.4, 3_600, 4 * 86_400)
+    assert isinstance(guard.allow(ESTIMATE), Allow)
+    guard.observe(ESTIMATE, None, {}, _refused(until) if until else CallError("quota_window", "x"))
+    for _ in range(2):
+        clock.now += 60
+        if resets == "5h":
+            heard(0.0, 0.4, 18_000, start + 4 * 86_400 - clock.now)
+        else:
+            heard(0.3, 0.0, start + 3_600 - clock.now, WEEK)
+    assert isinstance(guard.allow(ESTIMATE), Allow) == lifted
+    guard.cancel()
+    assert (office.results.meters.refusal("far") is None) == lifted
+    # And to a process that begins now it is the same.
+    anew = guarded(office.results, [link(price=CHEAP)], clock, meters=[meter(subscription=False)])
+    assert isinstance(anew.allow(ESTIMATE), Allow) == lifted
+
+
 def _week(used: float, now: float, resets_in: float = 86_400.0) -> Report:
     one = Window("week", WEEK, used, now + resets_in, "weekly", heard_at=now, source="test")
     return Report("test", now, (one,))
@@ -403,6 +447,28 @@ def test_the_pause_after_refusals_without_a_time_goes_on_doubling_after_a_restar
         pauses.append(round((found.until.timestamp() - clock.now) / 60))
         clock.now = found.until.timestamp() + 1
     assert pauses == [15, 30, 60]
+
+
+def test_calls_that_were_refused_together_close_the_meter_once(office: Desk) -> None:
+    start = time.time()
+    error = CallError("quota_window", "the usage limit has been reached", retry_after=-5.0)
+    rules = Rules("far", shared=False, prices={"m": own_rate("m", 1.0, 2.0)})
+    here, there = (MeterDesk(rules, office.results.meters, owner) for owner in ("here", "there"))
+    ledger = office.results.ledger
+    rows = []
+    for call in range(8):
+        row = ledger.reserve(ESTIMATE, [], slots=9, lasts=timedelta(seconds=60))
+        assert isinstance(row, Reserved)
+        rows.append(row.attempt)
+        assert isinstance(here.allow(ESTIMATE, call, start), Allow)
+    for call, attempt in enumerate(rows):
+        ledger.fail(attempt, error)
+        here.observe(call, None, {}, error, start + 1 + call / 100)
+    # A process that reads of them in the ledger counts them as one as well.
+    for one in (here, there):
+        one.catch_up(start + 5)
+        assert one.books.refusals == 1
+        assert one.books.breakers["refused"].until == pytest.approx(start + 901, abs=1)
 
 
 def test_the_yes_to_an_unknown_price_of_a_subscription_is_each_providers_own(office: Desk) -> None:

@@ -215,6 +215,32 @@ def test_a_plan_gives_nothing_to_who_is_left_alone(
     assert far["why"] == f"the limit is reached; from {until:%a %H:%M} UTC on"
 
 
+def test_the_status_says_until_when_a_refusal_holds_and_no_longer_than_that(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    server: Simulator,
+) -> None:
+    workspace = make_workspace(make_tree("api", FILES), extra=chain(server))
+    workspace.settings.data_dir.mkdir(parents=True)
+    asked, now = ["quota", "status", "--config", str(workspace.file)], time.time()
+    until = datetime.fromtimestamp(now + 7_200, UTC)
+    with closing(Results(workspace.settings.data_dir)) as results:
+        results.meters.refuse("far", Refusal("the limit is reached", now, until.timestamp()))
+        told = CliRunner().invoke(main, asked).output
+        assert f"stopped (refused): the limit is reached (until {until:%Y-%m-%d %H:%M} UTC)" in told
+        results.meters.resume("far", now)
+        results.meters.refuse("far", Refusal("the limit is reached", now - 60, now - 1))
+        results.breakers.open(
+            "far",
+            "",
+            "quota_window",
+            "the limit is reached",
+            until=datetime.fromtimestamp(now - 1, UTC),
+            settings="",
+        )
+        assert "stopped" not in CliRunner().invoke(main, asked).output
+
+
 def test_the_status_of_a_subscription_says_all_of_a_window(
     make_tree: Callable[..., WorkTree],
     make_workspace: Callable[..., Workspace],

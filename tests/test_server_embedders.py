@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,13 @@ from embedding_servers import (
 )
 from simulator import Call, Fault, Simulator, fault
 
+from codesearch_resources.embedders import booked
 from codesearch_resources.embedders import questions as questions_module
 from codesearch_resources.embedders import server as server_module
 from codesearch_resources.embedders.base import Document, EmbeddingError, TextsRefused
 from codesearch_resources.embedders.identity import identity
 from codesearch_resources.embedders.server import ServerEmbedder, batches, server_embedder
+from codesearch_resources.quota.metered import MeteredGuard
 from codesearch_resources.results import Results
 
 KINDS = ("ollama", "openai_compatible")
@@ -663,6 +666,33 @@ def test_calls_of_a_run_are_counted_over_its_batches(tmp_path: Path) -> None:
         with pytest.raises(EmbeddingError, match="max_calls_per_run"):
             _embed_all(embedder, ([word] for word in WORDS))
         assert len(server.calls) == 6
+
+
+def test_an_embedder_keeps_its_books_once_and_reads_its_meter_once_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[MeteredGuard] = []
+
+    class Counted(MeteredGuard):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            made.append(self)
+            super().__init__(*given, **named)
+
+    monkeypatch.setattr(booked, "MeteredGuard", Counted)
+    raw = {"limit_window_seconds": 604_800, "used_percent": 12, "reset_after_seconds": 86_400}
+    (tmp_path / "usage.json").write_text(json.dumps({"windows": [raw]}))
+    limits = "{dollars_per_day: unlimited}\nmeters:\n  - {name: plan, subscription: false, "
+    limits += "readings: [{kind: file, path: usage.json}]}"
+    with EmbeddingServer() as server:
+        embedder = far_embedder(server, tmp_path, limits, meter="plan")
+        _embed_all(embedder, ([word] for word in WORDS[:4]))
+        for word in WORDS[:3]:
+            embedder.embed([word], "query")
+        assert len(made) == 2  # for documents, and for questions
+        far_embedder(server, tmp_path, limits, meter="plan").embed(WORDS[4:6], "document")
+    with closing(Results(tmp_path / "data")) as results:
+        assert len(results.meters.readings("plan", 0.0)) == 1
+        assert len(results.ledger.entries()) == len(server.calls)
 
 
 def _embed_all(embedder: ServerEmbedder, batches: Iterable[list[str]]) -> None:

@@ -24,9 +24,11 @@ from codesearch.search import Index
 from codesearch_assets import checks, night
 from codesearch_assets import chunks as chunks_module
 from codesearch_assets.embeddings import code_source, embed_partition, forget_refused
-from codesearch_assets.runs import index, instance_of
+from codesearch_assets.freshness import needs_vectors
+from codesearch_assets.partitions import COMMIT_TAG
+from codesearch_assets.runs import Runner, index, instance_of
 from codesearch_resources.coverage import covers, drop_expired, store_of, switch_when_covered
-from codesearch_resources.data_dir import DataDirError
+from codesearch_resources.data_dir import DataDirError, lock
 from codesearch_resources.embedders import questions
 from codesearch_resources.embedders.base import EmbeddingError, TextsRefused
 from codesearch_resources.embedders.embedded import EmbeddedEmbedder
@@ -201,6 +203,25 @@ def test_a_repository_that_is_not_there_does_not_hold_up_the_new_set(
     assert len(server.texts) == before, "what is there is not made again"
 
 
+def test_an_edit_that_changes_no_count_needs_its_vectors_all_the_same(
+    make_tree: Callable[..., WorkTree], make_workspace: Callable[..., Workspace]
+) -> None:
+    tree = make_tree("web", {"page.py": PARTS})
+    workspace = make_workspace(tree)
+    workspace.index()
+    head = tree.commit({"page.py": PARTS.replace("charlie", "chester")})
+    store = store_of(workspace.settings.data_dir, OLD)
+    before = store.count("chunks")
+    with instance_of(workspace.settings) as instance:
+        runner = Runner(workspace.settings, instance)
+        for step in ("repo_snapshots", "chunks"):
+            assert not runner.run("refresh", "web", {COMMIT_TAG: head}, [step]).error
+        assert store.count("chunks") == before == store.count(store.code_vectors)
+        assert needs_vectors(store, "web", EmbeddedEmbedder())
+        assert not runner.run("refresh", "web", assets=["code_embeddings"]).error
+    assert not needs_vectors(store, "web", EmbeddedEmbedder())
+
+
 def test_the_night_fills_the_new_set_for_a_repository_that_is_not_there(
     make_tree: Callable[..., WorkTree],
     make_workspace: Callable[..., Workspace],
@@ -365,6 +386,34 @@ def test_index_all_asks_again_for_what_was_refused(
     assert not any(outcome.error for outcome in workspace.index(everything=True))
     for vectors in (store.code_vectors, store.summary_vectors):
         assert store.count(vectors, "vector IS NULL") == 0
+    assert store.count(store.code_vectors) == store.count("chunks")
+
+
+def test_what_was_refused_elsewhere_as_well_is_asked_for_again_and_no_run_is_disturbed(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    server: EmbeddingServer,
+) -> None:
+    trees = [make_tree(name, {"page.py": PARTS}) for name in ("api", "web")]
+    workspace = make_workspace(*trees)
+    use(workspace, server)
+    nan = fault("crash", status=400, body={"error": "embedding contains NaN or Inf values"})
+    server.always(lambda call: nan if any("charlie" in t for t in texts_of(call)) else None)
+    workspace.index()
+    store = store_of(workspace.settings.data_dir, NEW)
+
+    def refused(repo: str) -> int:
+        return store.count(store.code_vectors, f"vector IS NULL AND repo = '{repo}'")
+
+    assert refused("api") == refused("web") > 0
+    server.always(None)
+    data_dir = workspace.settings.data_dir
+    with lock(data_dir, "web.refresh"), lock(data_dir, "api.refresh"):
+        forget_refused(store, ["api"])
+        assert refused("api") == refused("web") > 0
+    assert not any(outcome.error for outcome in workspace.index("api", everything=True))
+    assert refused("api") == refused("web") == 0
+    workspace.index()
     assert store.count(store.code_vectors) == store.count("chunks")
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from unattended import World, copied, make_template, names
 from codesearch_assets import chunks as chunks_module
 from codesearch_assets import night
 from codesearch_assets.interrupts import never_lost
+from codesearch_assets.reporting import told
 from codesearch_assets.runs import instance_of
 from codesearch_resources.data_dir import RESULTS_FILE
 from codesearch_resources.results import Results
@@ -168,14 +169,17 @@ def _errors(process: "subprocess.Popen[str]") -> str:
     return process.stderr.read()
 
 
-def test_an_interrupt_that_garbage_collection_swallows_is_said_again() -> None:
+@pytest.mark.parametrize("kept", [never_lost, told])  # `told` is around every step
+def test_an_interrupt_that_garbage_collection_swallows_is_said_again(
+    kept: Callable[[], AbstractContextManager[None]],
+) -> None:
     def interrupted() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0)  # the handler runs by now, where Python only prints what it raises
 
     def work() -> None:
         weakref.finalize(held := Held(), interrupted)
-        with never_lost():
+        with kept():
             del held
             time.sleep(SOON)
 

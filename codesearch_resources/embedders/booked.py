@@ -29,67 +29,81 @@ SLOT_PATIENCE = 600.0  # seconds; another process is at work with all of them
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """results.db, opened for one call of `embed`."""
+    """results.db while it is open, and a wire behind gate, guard and ledger."""
 
     kept: KeptVectors
     booked: Callable[[Wire], "Booked"]
 
 
-@contextmanager
-def books(
-    settings: ServerSettings, around: Settings, gate: Gate, local_only: bool, tally: Tally
-) -> Iterator[Books]:
-    """What documents go through on their way to this embedder; `tally` of the run."""
-    results = Results(around.data_dir)
-    results.ledger.recover()  # the slots of a process that was killed
-    try:
-        yield Books(
-            results.vectors,
-            partial(
-                booked,
-                results=results,
-                settings=settings,
-                around=around,
-                gate=gate,
-                local_only=local_only,
-                tally=tally,
-            ),
+class Clerk:
+    """Keeps the books of one embedder: one guard for all that it is asked, so that its meters are
+    read and replayed once, and results.db while there is work."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        around: Settings,
+        gate: Gate,
+        local_only: bool,
+        tally: Tally,
+        *,
+        each_alone: bool = False,
+    ) -> None:
+        """`tally` of the run; `each_alone`: each time at work is a run of its own."""
+        self._settings, self._around, self._gate = settings, around, gate
+        self._local_only, self._tally, self._each_alone = local_only, tally, each_alone
+        self._turn = threading.Lock()
+        self._at_work = 0
+        self._opened: tuple[Results, Guard] | None = None
+        self._wire: Wire | None = None
+
+    @contextmanager
+    def books(self) -> Iterator[Books]:
+        """What requests go through on their way to this embedder; from several threads at once."""
+        with self._turn:
+            results, guard = self._opened = self._opened or self._open()
+            self._at_work += 1
+            if self._each_alone:
+                self._tally.calls, self._tally.dollars = 0, 0.0
+        try:
+            results.ledger.recover()  # the slots of a process that was killed
+            yield Books(results.vectors, partial(self._booked, results, guard))
+        finally:
+            with self._turn:
+                self._at_work -= 1
+                if not self._at_work:
+                    results.close()  # it opens again by being used
+
+    def _open(self) -> tuple[Results, Guard]:
+        around, results = self._around, Results(self._around.data_dir)
+        guard = MeteredGuard(
+            [self._settings, *(one for one in drawing(around) if one.name != self._settings.name)],
+            self._is_cloud,
+            around.limits,
+            results,
+            meters=around.meters,
+            folder=around.file.parent,
+            zone=around.nightly.timezone,
+            tally=self._tally,
         )
-    finally:
-        results.close()
+        return results, guard
 
+    def _is_cloud(self, _provider: str) -> bool:
+        assert self._wire is not None
+        return self._gate.reach(self._wire.place()) == "cloud"
 
-def booked(
-    wire: Wire,
-    results: Results,
-    settings: ServerSettings,
-    around: Settings,
-    gate: Gate,
-    local_only: bool,
-    tally: Tally,
-) -> "Booked":
-    """A wire behind gate, guard and ledger."""
-    rate = price_of(settings, around.meters)
-    others = [one for one in drawing(around) if one.name != settings.name]
-    guard = MeteredGuard(
-        [settings, *others],
-        lambda _provider: gate.reach(wire.place()) == "cloud",
-        around.limits,
-        results,
-        meters=around.meters,
-        folder=around.file.parent,
-        zone=around.nightly.timezone,
-        tally=tally,
-    )
-    return Booked(
-        wire,
-        settings,
-        gate=gate,
-        local_only=local_only,
-        guard=guard,
-        ledger=results.ledger,
-        cost=lambda tokens: _dollars(rate, tokens),
-    )
+    def _booked(self, results: Results, guard: Guard, wire: Wire) -> "Booked":
+        self._wire = wire  # of all that it has, to the one address
+        rate = price_of(self._settings, self._around.meters)
+        return Booked(
+            wire,
+            self._settings,
+            gate=self._gate,
+            local_only=self._local_only,
+            guard=guard,
+            ledger=results.ledger,
+            cost=lambda tokens: _dollars(rate, tokens),
+        )
 
 
 def _dollars(rate: Rate | None, tokens: int) -> float | None:

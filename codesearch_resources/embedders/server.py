@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,14 +26,14 @@ from codesearch_resources.embedders.openai_compatible import OpenAICompatibleWir
 from codesearch_resources.embedders.proof import prove
 from codesearch_resources.embedders.questions import Questions, stored_fingerprint
 from codesearch_resources.embedders.wire import Embedded, Wire
-from codesearch_resources.quota.base import Tally
+from codesearch_resources.quota.base import Tally, tally_of
 from codesearch_resources.settings import Settings
 from codesearch_resources.settings_embedders import OllamaEmbedderSettings, ServerSettings
 from codesearch_resources.summarizers.prompt import estimate
 from codesearch_resources.text import key
 
 if TYPE_CHECKING:
-    from codesearch_resources.embedders.booked import Booked, Books
+    from codesearch_resources.embedders.booked import Booked, Books, Clerk
 
 BATCH_BYTES, BATCH_TEXTS = 48_000, 64
 SPARE = 2  # threads beyond the workers: they book and keep while the next are under way
@@ -284,13 +284,16 @@ def server_embedder(settings: ServerSettings, around: Settings) -> ServerEmbedde
     repos = any(entry.local_only for entry in around.repositories)
     local_only = settings.local_only or repos
 
-    def open_books(tally: Tally) -> "AbstractContextManager[Books]":
-        from codesearch_resources.embedders.booked import books  # SQLAlchemy
+    @cache
+    def clerk(kind: Kind) -> "Clerk":
+        from codesearch_resources.embedders.booked import Clerk  # SQLAlchemy
 
-        return books(settings, around, gate, local_only, tally)
+        # An embedder is made for a run, and asked for its documents in batches.
+        tally = tally_of("embedding") if kind == "document" else Tally()
+        return Clerk(settings, around, gate, local_only, tally, each_alone=kind == "query")
 
     def booked(used: Wire, texts: Sequence[str]) -> Embedded:
-        with open_books(Tally()) as opened:  # a question is a run of its own
+        with clerk("query").books() as opened:
             return opened.booked(used).send(texts)
 
     wire = partial(_wire, settings, gate, local_only)
@@ -303,9 +306,9 @@ def server_embedder(settings: ServerSettings, around: Settings) -> ServerEmbedde
         fingerprint=partial(stored_fingerprint, results, f"{name}_{width}"),
         booked=booked,
     )
-    # An embedder is made for a run, and asked for its documents in batches.
-    books = partial(open_books, Tally())
-    return ServerEmbedder(settings, wire=wire, books=books, questions=questions)
+    return ServerEmbedder(
+        settings, wire=wire, books=lambda: clerk("document").books(), questions=questions
+    )
 
 
 def _wire(settings: ServerSettings, gate: Gate, local_only: bool, timeout: float) -> Wire:

@@ -1,10 +1,12 @@
 """What every guard is: asked before each call, told how it ended."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
-from codesearch_resources.calls import CallError, Decision, Estimate, Usage
+from codesearch_resources.calls import CallError, Decision, Estimate, Purpose, Usage
 
 
 @dataclass(slots=True)
@@ -14,6 +16,25 @@ class Tally:
 
     calls: int = 0
     dollars: float = 0.0
+
+
+_run: ContextVar[dict[Purpose, Tally] | None] = ContextVar("run", default=None)
+
+
+@contextmanager
+def one_run() -> Iterator[None]:
+    """Make whatever is done within one run, of however many jobs, for the limits of a run."""
+    token = _run.set({})
+    try:
+        yield
+    finally:
+        _run.reset(token)
+
+
+def tally_of(purpose: Purpose) -> Tally:
+    """What the run has had for this; outside of `one_run` a run begins with each question."""
+    run = _run.get()
+    return Tally() if run is None else run.setdefault(purpose, Tally())
 
 
 class Guard(Protocol):

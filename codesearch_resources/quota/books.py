@@ -5,12 +5,14 @@ Everything the guard asks is kept up to date as it comes in, so that a decision 
 20 calls and after 70,000. Instants are epoch seconds, costs are in the unit of the meter's prices.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from statistics import median
 
 from codesearch_resources.calls import Estimate, Usage
+from codesearch_resources.quota.fields import SAME_INSTANT
 from codesearch_resources.quota.meter import MeterState
 from codesearch_resources.quota.movement import SAMPLE, Movement
 from codesearch_resources.quota.rules import Rules
@@ -23,6 +25,7 @@ MISSING_COST, MISSING_SHARE = 1.5, 0.05
 FIRST_PROBE, LAST_PROBE = 900.0, 6 * 3600.0
 
 Who = tuple[str, str]  # provider, model
+Key = tuple[str | None, str]  # of a window
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,17 @@ class Breaker:
     why: str
     since: float
     until: float | None = None
+    told: bool = False  # the provider said until when
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """A confirmed reset: when it was heard of, when it was due, and whether of the longest
+    window."""
+
+    at: float
+    due: float | None
+    longest: bool
 
 
 @dataclass(slots=True)
@@ -82,6 +96,7 @@ class Books:
         self.spent = 0.0  # settled, and never given back
         self.by_day: dict[str, float] = {}
         self.in_flight: dict[int, tuple[Who, float, Estimate]] = {}
+        self.began: dict[int, float] = {}  # of those in flight
         self.flying = 0.0
         # Settled, and not yet covered by a reading that is older than the settle time.
         self.recent: deque[tuple[float, float, Who]] = deque()
@@ -91,9 +106,10 @@ class Books:
         self.charged: dict[Who, Charged] = {}
         self.movement = Movement(rules)
         self.breakers: dict[str, Breaker] = {}
-        self.refusals = 0
-        self.resets = 0
-        self.reset_at = 0.0  # when the last reset was confirmed
+        self.refusals = 0  # in a row, those of calls that were under way together as one
+        self.refused_at = -math.inf
+        self.windows: dict[Key, Window] = {}  # as they were read last
+        self.resets: list[Reset] = []
         self.bought: dict[str, float] = {}
         self._exhausted = False
 
@@ -109,7 +125,7 @@ class Books:
         asked = Usage(input=estimate.input, output=estimate.output)
         expected = self.rules.taken(estimate.model, asked, dollars) or 0.0
         self.calls += 1
-        self.in_flight[call] = (who, expected, estimate)
+        self.in_flight[call], self.began[call] = (who, expected, estimate), now
         self.flying += expected
         start = self.starts.setdefault(who, Start())
         if start.last_at and now - start.last_at > LONG_PAUSE:
@@ -153,7 +169,7 @@ class Books:
         start.sent = max(0, start.sent - 1)  # 0 where the start began anew meanwhile
 
     def _landed(self, call: int) -> tuple[Who, float, Estimate]:
-        found = self.in_flight.pop(call)
+        found, _ = self.in_flight.pop(call), self.began.pop(call)
         self.flying = self.flying - found[1] if self.in_flight else 0.0
         return found
 
@@ -189,10 +205,28 @@ class Books:
             excess = self.movement.read(trusted, state.heard_at, still_since, self.unobserved())
             if excess and self.rules.shared and "meter_check" not in self.rules.off:
                 self.trip("discrepancy", excess, state.heard_at)
-        if state.resets() > self.resets:
+        self._note_resets(state)
+        refused = self.breakers.get("refused")
+        if refused is not None and self.is_over(refused.since, refused.until, refused.told):
             self.breakers.pop("refused", None)
-            self.refusals, self.reset_at = 0, state.heard_at or 0.0
-        self.resets = state.resets()
+            self.refusals = 0
+
+    def _note_resets(self, state: MeterState) -> None:
+        lengths = [w.length or 0.0 for w in state.windows if w.feature is None]
+        for window in state.windows:
+            old = self.windows.get(window.key)
+            if old is not None and window.resets > old.resets:
+                longest = window.feature is None and window.length == max(lengths)
+                self.resets.append(Reset(state.heard_at or 0.0, old.resets_at, longest))
+        self.windows = {window.key: window for window in state.windows}
+
+    def is_over(self, since: float, until: float | None, told: bool) -> bool:
+        """Whether a reset was confirmed since that ends such a refusal: of the window whose end it
+        told, or of the longest one; any, where the provider told no end."""
+        return any(
+            reset.at > since and (not told or reset.longest or _same(reset.due, until))
+            for reset in self.resets
+        )
 
     def _see(self, heard_at: float) -> None:
         """A reading covers what was settled long enough before it."""
@@ -209,15 +243,23 @@ class Books:
             if quota is not None and start.sent >= quota and start.unseen == 0:
                 start.stage, start.sent = start.stage + 1, 0
 
-    def refuse(self, why: str, now: float, until: float | None) -> None:
-        """The provider refused by its limit; without a time, the pause doubles up to six hours."""
+    def refuse(self, why: str, now: float, until: float | None, began: float | None = None) -> None:
+        """The provider refused by its limit a call that `began` then; without a time, the pause
+        doubles up to six hours."""
+        self.count_refusal(now if began is None else began, now)
+        told = until is not None
         if until is None:
-            until = now + min(FIRST_PROBE * 2**self.refusals, LAST_PROBE)
-        self.refusals += 1
+            until = now + min(FIRST_PROBE * 2 ** max(self.refusals - 1, 0), LAST_PROBE)
         old = self.breakers.get("refused")
-        if old is not None and old.until is not None:
-            until = max(until, old.until)
-        self.breakers["refused"] = Breaker("refused", why, now, until)
+        if old is not None and old.until is not None and old.until > until:
+            until, told = old.until, old.told
+        self.breakers["refused"] = Breaker("refused", why, now, until, told)
+
+    def count_refusal(self, began: float, now: float) -> None:
+        """Count the refusal of a call; one that was under way at the last refusal says no more."""
+        if began > self.refused_at:
+            self.refusals += 1
+        self.refused_at = max(self.refused_at, now)
 
     def trip(self, kind: str, why: str, now: float) -> None:
         """Open a breaker that a person closes; the first reason stays."""
@@ -241,6 +283,10 @@ class Books:
         """Spent on that day while a window was used up: bought credits, then."""
         day = datetime.fromtimestamp(now, UTC).date().isoformat()
         return self.bought.get(day, 0.0) + (self.flying if self._exhausted else 0.0)
+
+
+def _same(due: float | None, until: float | None) -> bool:
+    return due is not None and until is not None and abs(due - until) <= SAME_INSTANT
 
 
 def is_trusted(window: Window) -> bool:

@@ -75,6 +75,9 @@ class Desk:
             self._reading.release()
 
     def _is_due(self, now: float) -> bool:
+        if self._read_at is None:  # another process may have read it just now
+            read_at = self._kept.last_read(self.rules.meter, [r.source for r in self._readers])
+            self._read_at = read_at if read_at is not None and read_at <= now else None
         return self._read_at is None or now - self._read_at >= self.rules.poll
 
     def _read(self, reader: Reader, now: float) -> None:
@@ -112,12 +115,13 @@ class Desk:
         """How an allowed call ended."""
         if call not in self.books.in_flight:
             return
+        began = self.books.began[call]
         if error is None or (error.usage is not None and error.usage.input is not None):
             self.books.settle(call, usage, now)
         else:
             self.books.fail(call, now, charged=error.unsaid)
         if error is not None and error.trouble == "quota_window":
-            self.books.refuse(str(error), now, _end_of(error, now))
+            self.books.refuse(str(error), now, _end_of(error, now), began)
             self._keep_refusal(self.books.breakers["refused"])
         for parse in self._headers:
             if report := parse(headers, now):
@@ -192,7 +196,7 @@ class Desk:
         else:
             self.books.fail(number, ended, charged=row.charged)
         if row.trouble == "quota_window":
-            self.books.refusals += 1
+            self.books.count_refusal(row.began_at, ended)
 
     def _hear(self, report: Report) -> None:
         self.state = merge(self.state, report)
@@ -201,20 +205,20 @@ class Desk:
     def _keep_refusal(self, breaker: Breaker) -> None:
         """A refusal closes the meter to every process and provider, also after a restart."""
         if breaker.until is not None:
-            refusal = Refusal(breaker.why, breaker.since, breaker.until)
+            refusal = Refusal(breaker.why, breaker.since, breaker.until, breaker.told)
             self._kept.refuse(self.rules.meter, refusal)
 
     def _take_refusal(self) -> None:
-        """What any process was refused, until it is over or a reset is confirmed."""
+        """What any process was refused, until it is over or its window's reset is confirmed."""
         found = self._kept.refusal(self.rules.meter)
-        if found is not None and self.books.reset_at > found.at:
-            self._kept.lift(self.rules.meter, self.books.reset_at)
+        if found is not None and self.books.is_over(found.at, found.until, found.told):
+            self._kept.lift(self.rules.meter, found)
             found = None
         if found is None:
             self.books.breakers.pop("refused", None)
         else:
-            told = Breaker("refused", found.why, found.at, found.until)
-            self.books.breakers["refused"] = told
+            closed = Breaker("refused", found.why, found.at, found.until, found.told)
+            self.books.breakers["refused"] = closed
 
     def _keep_breakers(self, now: float) -> None:
         """What stopped the job stops it in every process, and after a restart."""
@@ -231,7 +235,8 @@ def _end_of(error: CallError, now: float) -> float | None:
     at = error.resets_at.timestamp() if error.resets_at else now
     if now < at < now + FURTHEST:
         return at
-    return now + min(error.retry_after, FURTHEST) if error.retry_after else None
+    seconds = error.retry_after or 0.0
+    return now + min(seconds, FURTHEST) if seconds > 0 else None
 
 
 def _later(do: Callable[[Report], None], report: Report) -> Callable[[], None]:

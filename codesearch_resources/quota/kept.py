@@ -27,11 +27,13 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A provider's refusal by a limit window, `at` and `until` in epoch seconds."""
+    """A provider's refusal by a limit window, `at` and `until` in epoch seconds. `told`: the
+    provider said until when; else it is a guess."""
 
     why: str
     at: float
     until: float
+    told: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,15 @@ class Kept:
             rows = connection.execute(query.order_by(_r.id))
             return [(row.id, _report(row.report)) for row in rows]
 
+    def last_read(self, meter: str, sources: Iterable[str]) -> float | None:
+        """Since when there is a reading of each source; None: one has not been read at all."""
+        query = sa.select(_r.source, sa.func.max(_r.heard_at)).where(_r.meter == meter)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.group_by(_r.source))
+            found: dict[str, float] = {row[0]: row[1] for row in rows}
+        heard = [found.get(source) for source in sources]
+        return None if None in heard else min(h for h in heard if h is not None)
+
     def raw(self, since: float) -> list[tuple[str, float, object]]:
         """Readings as they came: meter, time, and what it said, oldest first."""
         query = sa.select(_r.meter, _r.heard_at, _r.raw).where(_r.heard_at >= since)
@@ -128,6 +139,7 @@ class Kept:
             "why": refusal.why,
             "at": refusal.at,
             "until": refusal.until,
+            "told": refusal.told,
         }
         statement = sqlite.insert(tables.meter_refusals).values(row)
         statement = statement.on_conflict_do_update(
@@ -136,6 +148,9 @@ class Kept:
                 "why": statement.excluded.why,
                 "at": statement.excluded.at,
                 "until": sa.func.max(_f.until, statement.excluded.until),
+                "told": sa.case(
+                    (_f.until > statement.excluded.until, _f.told), else_=statement.excluded.told
+                ),
             },
         )
         with self._writer.begin() as connection:
@@ -143,17 +158,16 @@ class Kept:
 
     def refusal(self, meter: str) -> Refusal | None:
         """What keeps a meter closed, in whatever process it was met."""
-        query = sa.select(_f.why, _f.at, _f.until).where(_f.meter == meter)
+        query = sa.select(_f.why, _f.at, _f.until, _f.told).where(_f.meter == meter)
         with self._engine.connect() as connection:
             row = connection.execute(query).first()
             return None if row is None else Refusal(*row)
 
-    def lift(self, meter: str, reset_at: float) -> None:
-        """A reset was confirmed: refusals from before it are over."""
+    def lift(self, meter: str, refusal: Refusal) -> None:
+        """The reset that a refusal waited for was confirmed; one that came since stays."""
+        same = (_f.meter == meter) & (_f.at <= refusal.at) & (_f.until <= refusal.until)
         with self._writer.begin() as connection:
-            connection.execute(
-                sa.delete(tables.meter_refusals).where(_f.meter == meter, _f.at < reset_at)
-            )
+            connection.execute(sa.delete(tables.meter_refusals).where(same))
 
     def attempts(
         self, meter: str, since: float, after: int = 0, again: Iterable[int] = ()

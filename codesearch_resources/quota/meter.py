@@ -28,10 +28,6 @@ class MeterState:
     credits: float | None = None
     notes: tuple[str, ...] = ()
 
-    def resets(self) -> int:
-        """Confirmed resets of all windows."""
-        return sum(window.resets for window in self.windows)
-
 
 def merge(state: MeterState, report: Report) -> MeterState:
     """The meter after one more reading."""

@@ -25,6 +25,7 @@ from codesearch_resources.settings_limits import Limits
 from codesearch_resources.settings_meters import MeterSettings
 from codesearch_resources.settings_summarizers import ExtractiveSettings, Price
 
+GOES_ON = "what was done is kept, and the next run goes on from there"
 READ_AGAIN = 2.0  # seconds; what other processes spend meanwhile is seen after that
 _CODEX = ("codex_app_server", "codex_usage", "codex_headers")
 
@@ -216,7 +217,10 @@ class MeteredGuard:
             desk.poll(self._clock())
             with self._turn:
                 desk.catch_up(self._clock())
-            if desk.books.reset_at > breaker.opened_at.timestamp():
+            opened_at = breaker.opened_at.timestamp()
+            # Which of its windows was meant, the desk knows, where the refusal is kept.
+            refused = "refused" in desk.books.breakers
+            if not refused and any(reset.at > opened_at for reset in desk.books.resets):
                 self._results.breakers.close(breaker.provider)
                 opened.append(breaker.provider)
         return opened
@@ -241,6 +245,7 @@ class Purse:
         if self._tally.calls + len(self._pending) >= most:
             return Deny(
                 f"{most} calls to the cloud in this run, as many as limits.max_calls_per_run allows"
+                f"; {GOES_ON}"
             )
         if not priced:
             return None
@@ -251,7 +256,8 @@ class Purse:
         under_way = sum(self._pending.values())
         spent = self._tally.dollars
         if per_run is not None and spent + under_way + expected > per_run:
-            return Deny(f"limits.max_spend_per_run is used up ({spent:.2f} of {per_run:.2f})")
+            why = f"limits.max_spend_per_run is used up ({spent:.2f} of {per_run:.2f})"
+            return Deny(f"{why}; {GOES_ON}")
         return self._within_day(budget, under_way + expected, now)
 
     def _within_day(self, budget: float | None, coming: float, now: float) -> Decision | None:

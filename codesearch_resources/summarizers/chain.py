@@ -13,10 +13,11 @@ from pathlib import Path
 from codesearch_resources.breakers import Breaker
 from codesearch_resources.calls import CallError
 from codesearch_resources.egress import Gate
-from codesearch_resources.quota.base import Guard
-from codesearch_resources.quota.metered import Drawing, MeteredGuard, drawing, price_of
+from codesearch_resources.quota.base import Guard, tally_of
+from codesearch_resources.quota.metered import Drawing, MeteredGuard, price_of
 from codesearch_resources.results import Results
 from codesearch_resources.settings import Settings
+from codesearch_resources.settings_embedders import EmbeddedSettings
 from codesearch_resources.settings_limits import Limits
 from codesearch_resources.settings_meters import MeterSettings
 from codesearch_resources.settings_summarizers import ExtractiveSettings, SummarizerSettings
@@ -59,8 +60,16 @@ class Link:
     def given_up(self, results: Results, keys: Sequence[str]) -> set[str]:
         """The keys that this model is not asked for again, here or, for a secret, there."""
         quarantine = results.quarantine
-        there = quarantine.given_up(keys, self.caller.place)
-        return {*quarantine.given_up(keys, self.model), *there}
+        there = set(quarantine.given_up(keys, self.caller.place))
+        if there and not self._is_cloud():
+            there = set()  # a secret stays away from the cloud, which this place is no more
+        return there.union(quarantine.given_up(keys, self.model))
+
+    def _is_cloud(self) -> bool:
+        try:
+            return self.caller.is_cloud()
+        except CallError:  # nobody can tell now
+            return True
 
     def holding(self, results: Results) -> Breaker | None:
         """The breaker that keeps it from being used now."""
@@ -100,6 +109,7 @@ class Chain:
         self._limits, self._patience = limits or Limits(), patience or Patience()
         self._meters, self._folder, self._zone = meters, folder, zone
         self._beside = beside
+        self._tally = tally_of("summary")  # a chain is made for a run
         gate = Gate(trusted_hosts)
         self.links = tuple(
             Link(Caller(link, gate, price_of(link, meters)), self._patience)
@@ -174,6 +184,7 @@ class Chain:
             meters=self._meters,
             folder=self._folder,
             zone=self._zone,
+            tally=self._tally,
         )
 
 
@@ -184,7 +195,7 @@ def make_chain(settings: Settings, *, beyond_limits: bool = False) -> Chain:
         settings.summarizers,
         limits=limits,
         meters=settings.meters,
-        beside=[one for one in drawing(settings) if one is settings.embedder],
+        beside=[] if isinstance(settings.embedder, EmbeddedSettings) else [settings.embedder],
         folder=settings.file.parent,
         zone=settings.nightly.timezone,
         trusted_hosts=settings.trusted_hosts,
