@@ -1,6 +1,7 @@
 """Real repositories and real indexes, small enough to be made afresh in each test."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -132,3 +133,11 @@ def make_workspace(tmp_path: Path) -> Iterator[Callable[..., Workspace]]:
         return Workspace(file)
 
     return make
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where a shell started these tests with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -199,7 +199,7 @@ MUTATIONS = (
     _chain("L-8 the embedder's price is nobody's", "summarizers.chain", "[*self._beside, *(", "[*(",
         f"{METERED}::test_what_an_embedder_takes_of_a_shared_meter_is_known_to_the_chain"),
     _of("H-3 a batch of texts is a run", "metered", "prices, tally or Tally())", "prices, Tally())",
-        "tests/test_server_embedders.py::test_what_a_run_may_spend_is_its_own_however_many_batches_it_is_asked_in"),
+        "tests/test_one_run.py::test_vectors_of_all_repositories_share_the_limits_of_a_run"),
     _chain("H-1 a secret blames the model", "summarizers.shift", "self._order.results.quarantine, self._caller.place", "self._order.results.quarantine, self._settings.model",
         f"{CHAIN}::test_a_secret_found_stays_here_and_is_written_by_the_same_model_at_home"),
     _chain("H-1 the first provider or none", "summarizers.chain",

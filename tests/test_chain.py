@@ -128,7 +128,7 @@ def test_haste_slows_down_and_loses_nothing(at: Desk, server: Simulator) -> None
     found, _ = at.ask(at.chain(ollama(server, workers=8)), pieces(120))
     assert len(found) == 120
     refused = [call for call in server.calls if call.status == 429]
-    assert 1 <= len(refused) <= 4
+    assert 1 <= len(refused) <= 6  # some are on their way when the first refusal comes back
     assert server.most_in_flight <= 3
     assert at.results.breakers.all() == []
     assert at.results.quarantine.counts() == {}

@@ -48,7 +48,7 @@ def test_three_questions_about_this_project_are_answered_in_the_first_three_hits
     workspace = make_workspace(PROJECT)
     assert [outcome.error for outcome in workspace.index()] == ["", ""]
     expected = {
-        "count rows of a table by a column": ("store.py", "count_by"),
+        "find the settings file in a folder above": ("settings.py", "find"),
         "needs_refresh": ("freshness.py", "needs_refresh"),
         "cut a function that is too long at its statements": ("cutter.py", "Cutter"),
     }

@@ -169,6 +169,7 @@ def _errors(process: "subprocess.Popen[str]") -> str:
     return process.stderr.read()
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("kept", [never_lost, told])  # `told` is around every step
 def test_an_interrupt_that_garbage_collection_swallows_is_said_again(
     kept: Callable[[], AbstractContextManager[None]],

@@ -185,6 +185,7 @@ def test_the_process_imports_nothing_heavy_and_ends_with_the_block() -> None:
     assert heavy.isdisjoint(found.reason.split())
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_ends_the_process_at_once() -> None:
     started = time.monotonic()
     timer = Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
