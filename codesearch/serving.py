@@ -38,7 +38,7 @@ class Serving:
         """Go by these settings from now on; their data folder is the one there was."""
         with self._lock:
             if _made_of(settings) != _made_of(self._settings):  # else what lanes hold still holds
-                self._opened = None
+                self._leave()
             self._settings, self._configured = settings, set_of(settings.embedder)
             self._told = None
 
@@ -72,8 +72,14 @@ class Serving:
         with self._lock:
             # What was open before ends with the last question to it: so do its threads.
             if self._opened is None or self._opened[0] != since:
+                self._leave()
                 self._opened = (since, *self._open(found, name))
             return self._opened[1:]
+
+    def _leave(self) -> None:
+        if self._opened is not None:
+            self._opened[2].leave()
+        self._opened = None
 
     def _open(self, found: Sets, name: str) -> tuple[Store, Lanes]:
         one = found.sets.get(name, self._configured)

@@ -8,7 +8,6 @@ written as they come, so that a killed run loses one batch at most.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -29,16 +28,19 @@ from codesearch_resources.dagster import StoreResource
 from codesearch_resources.data_dir import Busy, lock
 from codesearch_resources.embedders.base import Document, Embedder, EmbeddingError, TextsRefused
 from codesearch_resources.embedders.make import embedder_of, set_of
+from codesearch_resources.log_file import LOGGER
 from codesearch_resources.progress import report
 from codesearch_resources.sets import read_sets
 from codesearch_resources.settings import Settings
-from codesearch_resources.store import Change, Store, batched, of_repo
+from codesearch_resources.store import Change, Store, among, batched, of_repo
 from codesearch_resources.text import digest, key
 
 Vector = np.ndarray[tuple[int], np.dtype[np.float16]]
 
 BATCH = 2_000  # texts; what a kill -9 loses at most
 EMBEDDINGS_VERSION = 1
+
+said = logging.getLogger(LOGGER)
 
 
 @dataclass
@@ -174,8 +176,12 @@ def forget_refused(store: Store, repos: Sequence[str]) -> None:
         rows = store.read(vectors, ["repo", "text_hash"], "vector IS NULL").to_pylist()
         again = {row["text_hash"] for row in rows if row["repo"] in repos}
         for repo in sorted({row["repo"] for row in rows if row["text_hash"] in again}):
-            with suppress(Busy), lock(store.data_dir, f"{repo}.{job}"):
-                store.delete_where(vectors, f"vector IS NULL AND {of_repo(repo)}")
+            refused = f"vector IS NULL AND {of_repo(repo)} AND {among('text_hash', sorted(again))}"
+            try:
+                with lock(store.data_dir, f"{repo}.{job}"):
+                    store.delete_where(vectors, refused)
+            except Busy as busy:
+                said.warning("%s: its refused texts are not asked for again: %s", repo, busy)
 
 
 def _known_vectors(store: Store, vectors: str, hashes: Sequence[str]) -> dict[str, Vector | None]:

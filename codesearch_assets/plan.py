@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from codesearch_assets.plan_calls import Call, RepositoryPlan, counted
-from codesearch_resources.calls import Allow, CallError, Deny, Estimate, Usage
+from codesearch_resources.calls import Allow, Deny, Estimate, Usage
 from codesearch_resources.quota.desk import Desk
 from codesearch_resources.quota.guard import decide, is_unknown, line
 from codesearch_resources.quota.metered import MeteredGuard, price_objection
@@ -88,12 +88,13 @@ def make_plan(
 ) -> Plan:
     """What `codesearch index` of these repositories would have written, by whom, for how much."""
     plan = Plan()
-    cloud = {link.name for link in chain.links if _is_cloud(link)}
+    reach = {link.name: link.reaches_cloud() for link in chain.links}  # asks servers: once each
+    cloud = {name for name, leaves in reach.items() if leaves}
     calls = list(counted(plan.repositories, cloud, store, results, chain, entries))
     guard = chain.guard(results)
     left = calls
     for link in chain.links:
-        found, left = _share(link, left, guard, settings, results, now)
+        found, left = _share(link, reach[link.name], left, guard, settings, results, now)
         plan.providers.append(found)
     plan.calls, plan.remainder = len(calls), len(left)
     plan.chunks = sum(repo.chunks for repo in plan.repositories)
@@ -108,6 +109,7 @@ def make_plan(
 
 def _share(
     link: Link,
+    cloud: bool | None,
     calls: Sequence[Call],
     guard: MeteredGuard,
     settings: Settings,
@@ -116,7 +118,7 @@ def _share(
 ) -> tuple[ProviderPlan, list[Call]]:
     """What one provider would get of the calls, and what it leaves."""
     told = link.caller.settings
-    found = ProviderPlan(link.name, link.model, _is_cloud(link))
+    found = ProviderPlan(link.name, link.model, cloud)
     if found.cloud is None:
         found.why = "its server does not answer now"
         return found, list(calls)
@@ -155,13 +157,6 @@ def _kept_back(kept: Sequence[Call]) -> str:
     secret = len(kept) - local
     reasons += [f"{secret:,} calls seem to hold a secret, which stays here"] if secret else []
     return "; ".join(reasons)
-
-
-def _is_cloud(link: Link) -> bool | None:
-    try:
-        return link.caller.is_cloud()
-    except CallError:
-        return None
 
 
 def _room(

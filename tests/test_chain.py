@@ -129,7 +129,8 @@ def test_haste_slows_down_and_loses_nothing(at: Desk, server: Simulator) -> None
     assert len(found) == 120
     refused = [call for call in server.calls if call.status == 429]
     assert 1 <= len(refused) <= 6  # some are on their way when the first refusal comes back
-    assert server.most_in_flight <= 3
+    # One more than is under way: the server counts a call until its answer has gone out whole.
+    assert server.most_in_flight <= 4
     assert at.results.breakers.all() == []
     assert at.results.quarantine.counts() == {}
 

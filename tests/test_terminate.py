@@ -182,7 +182,7 @@ def test_an_interrupt_that_garbage_collection_swallows_is_said_again(
         weakref.finalize(held := Held(), interrupted)
         with kept():
             del held
-            time.sleep(SOON)
+            time.sleep(SOON)  # never to its end: this is what the interrupt ends
 
     with pytest.raises(KeyboardInterrupt):
         work()

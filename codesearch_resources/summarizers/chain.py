@@ -61,15 +61,16 @@ class Link:
         """The keys that this model is not asked for again, here or, for a secret, there."""
         quarantine = results.quarantine
         there = set(quarantine.given_up(keys, self.caller.place))
-        if there and not self._is_cloud():
+        if there and self.reaches_cloud() is False:
             there = set()  # a secret stays away from the cloud, which this place is no more
         return there.union(quarantine.given_up(keys, self.model))
 
-    def _is_cloud(self) -> bool:
+    def reaches_cloud(self) -> bool | None:
+        """Whether its calls leave one's own machines; None when nobody can tell now."""
         try:
             return self.caller.is_cloud()
-        except CallError:  # nobody can tell now
-            return True
+        except CallError:
+            return None
 
     def holding(self, results: Results) -> Breaker | None:
         """The breaker that keeps it from being used now."""
