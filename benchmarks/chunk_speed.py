@@ -3,8 +3,8 @@
     python benchmarks/chunk_speed.py --clones FOLDER_OF_CLONES [--peers PYTHON_WITH_THE_PEERS]
 
 CPU seconds, all rounds interleaved so that every way meets the same machine, the fastest round of
-each file taken (of all of them for the hand-over), garbage collected between rounds as in the
-process that cuts:
+each file taken (of all of them together for the hand-over, and for what it is compared with),
+garbage collected between rounds as in the process that cuts:
 
 parse      tree-sitter alone, on bytes that are decoded and have plain line ends already
 cut        the whole of it: decode, parse, cut, hash
@@ -83,6 +83,11 @@ def in_turn(
     return {"parse": parsing, "cut": cutting} | ({"semble": peer} if peer else {})
 
 
+def cut_here(files: Sequence[CodeFile], texts: Sequence[bytes]) -> None:
+    for file, text in zip(files, texts, strict=True):
+        cut(text, file.path, file.language)
+
+
 def cut_in_child(files: Sequence[CodeFile], texts: Sequence[bytes]) -> None:
     told = ((f.path, f.language, text) for f, text in zip(files, texts, strict=True))
     with CuttingProcess() as cutting:
@@ -102,6 +107,7 @@ def measure(
         found = in_turn(files, texts, semble.here if semble is not None else None)
         gc.collect()
         found["start"] = [seconds(lambda: cut_in_child(files[:1], texts[:1]))]
+        found["here"] = [seconds(lambda: cut_here(files, texts))]
         found["child"] = [seconds(lambda: cut_in_child(files, texts))]
         if semble is not None and semble.here is None:
             again = ask_peer(semble.python, "semble", semble.size, files)
@@ -136,7 +142,7 @@ def semble_of(python: Path, files: Sequence[CodeFile]) -> Semble | None:
 def show(name: str, files: Sequence[CodeFile], found: dict[str, float]) -> None:
     size = sum(file.disk.stat().st_size for file in files) / 1e6
     whole = found["cut"]
-    added = (found["child"] - found["start"]) / whole - 1
+    added = (found["child"] - found["start"]) / found["here"] - 1
     semble = f"{found['semble'] / whole:>14.2f}" if "semble" in found else f"{'-':>14}"
     print(
         f"{name:<12}{len(files):>6}{size:>8.1f}{size / whole:>9.2f}{len(files) / whole:>9.0f}"
