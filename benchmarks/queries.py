@@ -5,9 +5,10 @@
 
 A question's calls are taken down while it is asked and made again, without anything of ours around
 them; beside them the same question by an index that holds nothing in memory and its calls, the
-code vectors scanned in numpy, and after those the peer on the same files. With
-`--dimensions` the index is copied and its vectors widened by a fixed rotation, which keeps every
-similarity: the costs of longer vectors, not a better model.
+code vectors scanned in numpy. After those the same questions one after another, as a process meets
+them that does nothing else, and by the peer on the same files, with vectors of its own model's
+length. With `--dimensions` the index is copied and its vectors widened by a fixed rotation, which
+keeps every similarity: the costs of longer vectors, not a better model.
 """
 
 import argparse
@@ -27,7 +28,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from codesearch import held
+from codesearch import in_memory
 from codesearch.evaluation import BRANCH
 from codesearch.lanes import DEPTH
 from codesearch.search import Index
@@ -43,6 +44,7 @@ from codesearch_resources.upkeep import upkeep
 
 PEER = Path(__file__).with_name("retrieval_peers.py")
 WHOLE = "whole question"
+ALONE = "whole question, nothing between"
 QUESTIONS = (
     "retry with exponential backoff when the server is busy",
     "parse the content type header of a request",
@@ -201,15 +203,16 @@ def measure(index: Index, bare: Index, rounds: int) -> dict[str, list[float]]:
 def holding_nothing(settings: Settings) -> Index:
     """An index that asks the tables for everything."""
     index = Index(settings)
-    rows, matrix = held.ROWS_AT_MOST, held.MATRIX_BYTES
-    held.ROWS_AT_MOST = held.MATRIX_BYTES = 0
+    rows, matrix = in_memory.ROWS_AT_MOST, in_memory.BYTES_AT_MOST
+    in_memory.ROWS_AT_MOST = in_memory.BYTES_AT_MOST = 0
     index.warm()
-    held.ROWS_AT_MOST, held.MATRIX_BYTES = rows, matrix
+    in_memory.ROWS_AT_MOST, in_memory.BYTES_AT_MOST = rows, matrix
     return index
 
 
-def peer_times(python: str, corpus: Path, rounds: int) -> list[float]:
-    """The peer's milliseconds for the same questions over the same files, once built."""
+def peer_times(python: str, corpus: Path, rounds: int) -> dict[str, list[float]]:
+    """The peer's milliseconds for the same questions over the same files, once built, for as many
+    hits as fill ten files and for ten."""
     folder = corpus / "files"
     for entry in load(corpus / "codesearch.yaml").repositories:
         target = folder / entry.name
@@ -219,12 +222,12 @@ def peer_times(python: str, corpus: Path, rounds: int) -> list[float]:
             command += [entry.root] if entry.root not in ("", ".") else []
             tar = subprocess.run(command, capture_output=True, check=True)
             subprocess.run(["tar", "-x", "-C", str(target)], input=tar.stdout, check=True)
-    asking = [{"folder": str(folder), "queries": list(QUESTIONS) * rounds}]
+    asking = [{"folder": str(folder), "queries": list(QUESTIONS) * rounds, "times": True}]
     done = subprocess.run(
         [python, str(PEER)], input=json.dumps(asking), capture_output=True, text=True, check=True
     )
-    times: list[float] = json.loads(done.stdout)["milliseconds"]
-    return times
+    times: dict[str, list[float]] = json.loads(done.stdout)[0]
+    return {f"semble, {hits}": values for hits, values in times.items()}
 
 
 def main() -> None:
@@ -244,15 +247,19 @@ def main() -> None:
         print(f"held in memory: {resident() - before:.0f} MB")
         found = measure(index, bare, arguments.rounds)
         chunks = index.store.count("chunks")
-    if arguments.peer_python:
-        found["semble"] = peer_times(arguments.peer_python, arguments.corpus, arguments.rounds)
-    whole = found[WHOLE]
+        alone = found[ALONE] = []
+        for half in (1, 2):  # before the peer and after it, so that both meet the same machine
+            for _ in range(arguments.rounds):
+                alone += [timed(partial(index.ask, question)) for question in QUESTIONS]
+            if half == 1 and arguments.peer_python:
+                found |= peer_times(arguments.peer_python, arguments.corpus, 2 * arguments.rounds)
+    whole = found[ALONE]
     print(f"{chunks} chunks, {arguments.dimensions} dimensions, {len(whole)} questions")
     for name, values in found.items():
         p50, p99 = statistics.median(values), percentile(values, 0.99)
         ratio = statistics.median(whole) / p50
         print(
-            f"{name:<34} p50 {p50:7.1f} ms   p99 {p99:7.1f} ms   whole question / this {ratio:.2f}"
+            f"{name:<36} p50 {p50:7.1f} ms   p99 {p99:7.1f} ms   whole question / this {ratio:.2f}"
         )
 
 

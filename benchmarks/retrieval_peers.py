@@ -3,6 +3,10 @@
 In: [{"folder": of files, "queries": [...]}, ...] as JSON on standard input; out, in that order:
 [[[path, start line, end line], ...] for each query, and {"milliseconds": [...]} of the queries].
 One hit a file. semble runs with its model absent: BM25 and its ranking rules.
+
+With "times": true it does the work of its defaults instead, over random vectors of the length of
+its own model's, for as many hits as it takes to fill ten files and for ten; answered is
+{"ten files": [milliseconds], "ten hits": [...]}, and nothing about what was found.
 """
 
 import json
@@ -25,15 +29,47 @@ class NoModel:
         return numpy.ones((len(texts), 8), dtype=numpy.float32)
 
 
-def main() -> None:
+class RandomModel:
+    """Vectors that mean nothing, as many numbers as its own model's."""
+
+    dim = 256
+
+    def __init__(self) -> None:
+        import numpy
+
+        self._random = numpy.random.default_rng(0)
+
+    def encode(self, texts: list[str], **_: Any) -> Any:
+        return self._random.standard_normal((len(texts), self.dim), dtype="float32")
+
+
+def build(folder: str, model: NoModel | RandomModel) -> Any:
     from semble.index import index as module
     from semble.types import ContentType
 
+    return module._build(Path(folder), model, "none", (ContentType.CODE,), False, None)
+
+
+def times_of(one: dict[str, Any]) -> dict[str, list[float]]:
+    built = build(one["folder"], RandomModel())
+    found: dict[str, list[float]] = {}
+    for name, hits in (("ten files", HITS), ("ten hits", FILES)):
+        for query in one["queries"]:
+            started = time.perf_counter()
+            built.search(query, top_k=hits)
+            found.setdefault(name, []).append((time.perf_counter() - started) * 1000)
+    return found
+
+
+def main() -> None:
+    asked = json.load(sys.stdin)
+    if "times" in asked[0]:
+        json.dump([times_of(one) for one in asked], sys.stdout)
+        return
     answers: list[Any] = []
     times: list[float] = []
-    for one in json.load(sys.stdin):
-        root = Path(one["folder"])
-        built = module._build(root, NoModel(), "none", (ContentType.CODE,), False, None)
+    for one in asked:
+        built = build(one["folder"], NoModel())
         found = []
         for query in one["queries"]:
             started = time.perf_counter()

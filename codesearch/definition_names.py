@@ -24,10 +24,14 @@ def _taken_apart(symbol: str) -> DefinitionName:
     return DefinitionName(frozenset(stems(own)), frozenset(stems(outer)))
 
 
-def names_of(chunk: Candidate) -> list[DefinitionName]:
+def names_of(chunk: Candidate) -> tuple[DefinitionName, ...]:
     """The names of a chunk's definitions, each once."""
-    inside = dict.fromkeys((chunk.symbol, *chunk.inside))
-    return [_taken_apart(symbol) for symbol in inside if symbol]
+    return _names(chunk.symbol, chunk.inside)
+
+
+@lru_cache(maxsize=100_000)
+def _names(symbol: str, inside: tuple[str, ...]) -> tuple[DefinitionName, ...]:
+    return tuple(_taken_apart(name) for name in dict.fromkeys((symbol, *inside)) if name)
 
 
 def rarity(asked: Collection[str], holding: Sequence[Collection[str]]) -> dict[str, float]:

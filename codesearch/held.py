@@ -1,97 +1,45 @@
 """What a warm process holds of the tables, so that a question reads less of them.
 
-What is held is used only while its table stands as it did when it was made, so it is never of
-another age. It is made beside the questions, once a table has been asked about and has stood still
-for a while: one question of the command line, or a script of a few, holds nothing. One kind of
-answer may differ from that of the tables: held vectors are compared exactly, while an index that
-was built over many may miss some that lie near the last place of the lane, and scores may differ
-in their last digits.
-
-Within one table LanceDB gives a row's address to no other row, so an address that is not known, or
-leads nowhere, only means that the table has just moved on.
+What is held is used only while its table stands as it did when it was made, which is looked at
+every second or so, as the store does for itself. It is made beside the questions, once a table has
+been asked about and has stood still for a while: one question of the command line, or a script of a
+few, holds nothing. Answers may differ from those of the tables in two ways: held vectors are
+compared exactly, while an index that was built over many may miss some that lie near the last place
+of the lane; and held words are those of the rows that are there, while an index goes by the rows it
+was made of.
 """
 
-import heapq
+import ctypes
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from codesearch.candidates import Candidate
+from codesearch.in_memory import (
+    Chunks,
+    Ended,
+    Going,
+    Matrix,
+    Rows,
+    Words,
+    chunks_of,
+    vectors_of,
+    words_of,
+)
 from codesearch_resources.log_file import LOGGER
-from codesearch_resources.store import ALL_ROWS, State, Store
+from codesearch_resources.store import State, Store
 
-# Measured at 94,384 chunks of 256 numbers: 1.6 KB a chunk with the addresses of its rows, each of
-# the two matrices 1.2 to 1.6 times its own bytes with its ids and what LanceDB keeps of the
-# reading; while one is made some 10 MB more. At both limits that is some 900 MB.
-ROWS_AT_MOST = 300_000  # of a table; above, nothing is held of it
-MATRIX_BYTES = 128 * 2**20  # of each matrix; above, the index is asked
 AFTER = 3.0  # seconds that a table has stood still when what is held of it is made
 # After a version was made this many times as long passes before another: commits of a run that
 # come now and then shall not have everything read again for each.
 PAUSE = 20.0
-BATCH_ROWS = 1_024  # read at once; between two batches the making can be ended
-
-COLUMNS = (
-    "chunk_id", "repo", "path", "language", "kind", "marks", "symbol", "names",
-    "start_line", "end_line", "symbols",
-)  # fmt: skip
-
-Floats = NDArray[np.float32]
-Going = Callable[[], bool]  # whether to go on
 
 log = logging.getLogger(LOGGER)
-
-
-class Ended(Exception):
-    """Nobody wants any more what is being made."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The addresses of a table's rows and the chunks they are of, each found by the other."""
-
-    ids: Mapping[int, str]
-    addresses: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Chunks:
-    """Every chunk without its text."""
-
-    rows: Rows
-    candidates: Mapping[str, Candidate]
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """Every vector of a table [rows, dimensions], of unit length."""
-
-    ids: Sequence[str]
-    vectors: Floats
-
-    def nearest(self, vector: Floats, depth: int) -> dict[str, float]:
-        """The cosine similarity of the `depth` rows nearest to a vector, by chunk id; of equally
-        near ones those with the lowest ids. Nothing is near to a vector of length 0."""
-        length = float(np.linalg.norm(vector))
-        if not length:
-            return {}
-        # Not `@`: threads of a BLAS spin while they wait, which slows what comes after.
-        likeness = np.vecdot(self.vectors, vector / length)
-        rows = len(likeness)
-        least = np.partition(likeness, rows - depth)[rows - depth] if depth < rows else -np.inf
-        near = np.flatnonzero(likeness >= least)
-        found = zip((-likeness[near]).tolist(), (self.ids[at] for at in near.tolist()), strict=True)
-        return {chunk_id: -distance for distance, chunk_id in heapq.nsmallest(depth, found)}
-
 
 T = TypeVar("T")
 
@@ -143,7 +91,7 @@ class Kept(Generic[T]):
             if self._store.state(self._name) == state:
                 self._held = (state, made)
         finally:
-            pa.default_memory_pool().release_unused()
+            _give_back()
             ended = time.monotonic()
             self._not_before = ended + PAUSE * (ended - started)
 
@@ -153,14 +101,14 @@ class Held:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._look = 0
+        self._look, self._looked_at = 0, -float("inf")
         self._lock = threading.Lock()
         self._making: threading.Thread | None = None
         self._one = threading.Lock()  # is made at a time
         self._closed = False
         self._said: set[str] = set()
         self._chunks = Kept(store, "chunks", chunks_of)
-        self._rows = {"summaries": Kept(store, "summaries", rows_of)}
+        self._summaries = Kept(store, "summaries", words_of)
         self._vectors: dict[str, Kept[Matrix | Rows | None]] = {
             name: Kept(store, name, partial(vectors_of, dimensions=store.dimensions))
             for name in (store.code_vectors, store.summary_vectors)
@@ -170,10 +118,16 @@ class Held:
         """End a making that is under way; what was begun of it ends within a batch of rows."""
         self._closed = True
 
-    def look(self) -> None:
-        """From now on the tables are looked at again."""
+    def look(self) -> int:
+        """From now on the tables are looked at again, if it is time to; returns the look's number.
+
+        What a store sees of commits is some moments old anyway, and looking costs a millisecond.
+        """
         with self._lock:
-            self._look += 1
+            now = time.monotonic()
+            if now - self._looked_at >= self._store.sees_commits.total_seconds():
+                self._look, self._looked_at = self._look + 1, now
+            return self._look
 
     def warm(self) -> None:
         """Make all of it now."""
@@ -187,19 +141,19 @@ class Held:
         """Every chunk, where they are held."""
         return self._now(self._chunks)
 
-    def rows(self, name: str) -> Rows | None:
-        """The rows of a table that is searched by words, where they are held."""
+    def words(self, name: str) -> Words | None:
+        """A table that is searched by words, where it is held."""
         if name == "chunks":
             chunks = self.chunks()
-            return chunks.rows if chunks is not None else None
-        return self._now(self._rows[name])
+            return chunks.words if chunks is not None else None
+        return self._now(self._summaries)
 
     def vectors(self, name: str) -> Matrix | Rows | None:
         """The vectors of a table, or at least its rows, where they are held."""
         return self._now(self._vectors[name])
 
     def _every(self) -> dict[str, Kept[Any]]:
-        return {"chunks": self._chunks, **self._rows, **self._vectors}
+        return {"chunks": self._chunks, "summaries": self._summaries, **self._vectors}
 
     def _now(self, kept: Kept[T]) -> T | None:
         found = kept.now(self._look)
@@ -229,90 +183,8 @@ class Held:
                     log.warning("%s", said)
 
 
-def _batches(table: Any, columns: Sequence[str], going: Going) -> Iterator[pa.RecordBatch]:
-    query = table.search().select(list(columns)).with_row_id(True).limit(ALL_ROWS)
-    for batch in query.to_batches(batch_size=BATCH_ROWS):
-        if not going():
-            raise Ended
-        yield batch
-
-
-def _rows(ids: Mapping[int, str]) -> Rows:
-    return Rows(ids, {chunk_id: address for address, chunk_id in ids.items()})
-
-
-def rows_of(table: Any, going: Going) -> Rows | None:
-    """The rows of a table; None for more than ROWS_AT_MOST."""
-    if table.count_rows() > ROWS_AT_MOST:
-        return None
-    ids: dict[int, str] = {}
-    for batch in _batches(table, ["chunk_id"], going):
-        ids |= zip(batch["_rowid"].to_pylist(), batch["chunk_id"].to_pylist(), strict=True)
-    return _rows(ids)
-
-
-def chunks_of(table: Any, going: Going) -> Chunks | None:
-    """The rows of `chunks`; None for more than ROWS_AT_MOST."""
-    if table.count_rows() > ROWS_AT_MOST:
-        return None
-    ids: dict[int, str] = {}
-    every: dict[str, Candidate] = {}
-    for batch in _batches(table, COLUMNS, going):
-        found = candidates(pa.Table.from_batches([batch]))
-        ids |= zip(batch["_rowid"].to_pylist(), found, strict=True)
-        every |= found
-    return Chunks(_rows(ids), every)
-
-
-def candidates(rows: pa.Table) -> dict[str, Candidate]:
-    """Rows of `chunks` as candidates, by id."""
-    # One object for each path and language instead of one for each row.
-    plain = [
-        _shared(column) if column.type == pa.string() else column.to_pylist()
-        for column in rows.select(COLUMNS[1:-1]).columns
-    ]
-    return {
-        chunk_id: Candidate(
-            chunk_id, repo, path, language, kind, tuple(marks or ()), symbol, tuple(names or ()),
-            start, end, inside,
-        )
-        for chunk_id, repo, path, language, kind, marks, symbol, names, start, end, inside in zip(
-            rows["chunk_id"].to_pylist(), *plain, _inside(rows["symbols"]), strict=True
-        )
-    }  # fmt: skip
-
-
-def _shared(column: pa.ChunkedArray) -> list[str | None]:
-    found = column.combine_chunks().dictionary_encode()
-    values = [*found.dictionary.to_pylist(), None]
-    return [values[at] for at in pc.fill_null(found.indices, len(values) - 1).to_pylist()]
-
-
-def _inside(symbols: pa.ChunkedArray) -> list[tuple[str, ...]]:
-    """The names of each chunk's definitions."""
-    lists = symbols.combine_chunks()
-    names = pc.struct_field(lists.flatten(), "name").to_pylist()
-    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
-    ends = np.cumsum(lengths).tolist()
-    return [tuple(names[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def vectors_of(table: Any, going: Going, dimensions: int) -> Matrix | Rows | None:
-    """A table's vectors where they are few or short, else its rows, else nothing."""
-    rows = table.count_rows()
-    if rows * dimensions * np.dtype(np.float32).itemsize > MATRIX_BYTES:
-        return rows_of(table, going)
-    ids: list[str] = []
-    vectors = np.empty((rows, dimensions), np.float32)
-    for batch in _batches(table, ["chunk_id", "vector"], going):
-        if batch["vector"].null_count:  # a text that was refused has none
-            batch = batch.filter(batch["vector"].is_valid())
-        start, end = len(ids), len(ids) + batch.num_rows
-        if end > rows:
-            return None  # the table has just grown: this is not kept
-        part = vectors[start:end]
-        part[:] = batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(part.shape)
-        lengths = np.sqrt(np.einsum("ij,ij->i", part, part))
-        part /= np.maximum(lengths, np.float32(1e-9))[:, np.newaxis]
-        ids += batch["chunk_id"].to_pylist()
-    return Matrix(ids, vectors[: len(ids)])
+def _give_back() -> None:
+    """Give memory that is free back to the system: reading took more than is held of it."""
+    pa.default_memory_pool().release_unused()
+    with suppress(OSError, AttributeError):  # where the C library is not glibc
+        ctypes.CDLL(None).malloc_trim(0)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import pyarrow as pa
 
 from codesearch.candidates import Candidate, Evidence, File, LaneName
 from codesearch.errors import BadQuery
-from codesearch.held import COLUMNS, Floats, Held, Matrix, Rows, candidates
+from codesearch.held import Held
+from codesearch.in_memory import COLUMNS, DEFINES, Floats, Matrix, Rows, candidates
 from codesearch.query import MOST_TERMS, Query
 from codesearch_resources.embedders.base import Embedder, EmbeddingError
 from codesearch_resources.store import State, Store, of_repo, sql
@@ -23,6 +25,9 @@ REFINE = 10  # one bit a dimension in the index, so look at ten times as many re
 ROWS_PER_PARTITION = 8_192  # LanceDB's default for IVF
 BELOW = 0.7  # of the last found similarity: what a chunk that only words found is taken to have
 SELECTIVE = 0.05  # below this share of the rows an exact scan is as fast, and exact
+
+# A lane that was begun: calling it gives what it found. A thread asks where a table must be asked.
+Begun = Callable[[], dict[str, float]]
 
 
 @dataclass
@@ -59,25 +64,24 @@ class Lanes:
 
     def find(self, query: Query, where: str) -> Found:
         """Ask every lane for `query` under the SQL filter `where` (empty: everything)."""
-        self._held.look()
+        look = self._held.look()
         found = Found()
         if query.cut:
             found.notices.append(f"the question is long: its first {MOST_TERMS} words were used")
-        text = " ".join(query.terms)
-        chunks = self.pool.submit(self._text, "chunks", text, where)
-        summaries = self.pool.submit(self._text, "summaries", text, where)
-        symbols = self.pool.submit(self._symbols, query, where)
+        chunks = self._words("chunks", query, where)
+        summaries = self._words("summaries", query, where)
+        symbols = self._symbols(query, where)
         vector = self._vector(query, found)
         by_code = self.pool.submit(self._nearest, self._store.code_vectors, vector, where)
-        by_summary = self._nearest(self._store.summary_vectors, vector, where)
+        by_summary = self.pool.submit(self._nearest, self._store.summary_vectors, vector, where)
         lanes: dict[LaneName, dict[str, float]] = {
-            "bm25": chunks.result(),
+            "bm25": chunks(),
+            "summary_bm25": summaries(),
+            "symbol": symbols(),
             "vectors": by_code.result(),
-            "summary_bm25": summaries.result(),
-            "summary_vectors": by_summary,
-            "symbol": symbols.result(),
+            "summary_vectors": by_summary.result(),
         }
-        self._complete(found, lanes)
+        self._complete(found, lanes, look)
         return found
 
     def near(self, chunk_id: str, where: str) -> Found:
@@ -85,7 +89,7 @@ class Lanes:
 
         Nothing is found where the chunk has no vector yet.
         """
-        self._held.look()
+        look = self._held.look()
         found = Found()
         vectors = self._store.code_vectors
         stored = self._store.read_keys(vectors, ["chunk_id", "vector"], "chunk_id", [chunk_id])
@@ -94,23 +98,40 @@ class Lanes:
             vector = stored["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
             scores = self._nearest(vectors, vector.astype(np.float32), where)
             near = {key: score for key, score in scores.items() if key != chunk_id}
-            self._complete(found, {"vectors": near})
+            self._complete(found, {"vectors": near}, look)
         else:
             found.notices.append("this chunk has no vector yet: run `codesearch index`")
         return found
 
+    def shown(self, ids: Sequence[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+        """What is shown of chunks: text and lines, and the summaries of those that have one."""
+        held = self._held.words("summaries")
+        if held is not None and held.shown is not None:
+            return self.texts(ids), held.texts(held.shown, ids)
+        reading = self.pool.submit(self._summaries, ids)
+        return self.texts(ids), reading.result()
+
     def texts(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Text and lines of chunks, each from one row; those that are gone are left out."""
-        return self._read("chunks", ["text", "start_line", "end_line"], ids)
+        held = self._held.chunks()
+        if held is None or held.words.shown is None:
+            return self._read("chunks", ["text", "start_line", "end_line"], ids)
+        return {
+            key: {
+                "text": text,
+                "start_line": held.candidates[key].start_line,
+                "end_line": held.candidates[key].end_line,
+            }
+            for key, text in held.words.texts(held.words.shown, ids).items()
+        }
 
-    def summaries(self, ids: Sequence[str]) -> dict[str, str]:
-        """The summaries of chunks, of those that have one."""
+    def _summaries(self, ids: Sequence[str]) -> dict[str, str]:
         rows = self._read("summaries", ["summary"], ids)
         return {key: row["summary"] or "" for key, row in rows.items()}
 
     def _read(self, name: str, columns: Sequence[str], ids: Sequence[str]) -> dict[str, Any]:
-        held = self._held.rows(name)
-        found = self._taken(name, columns, ids, held) if held is not None else {}
+        held = self._held.words(name)
+        found = self._taken(name, columns, ids, held.rows) if held is not None else {}
         if missing := [key for key in ids if key not in found]:
             rows = self._store.read_keys(name, ["chunk_id", *columns], "chunk_id", missing)
             found |= {row["chunk_id"]: row for row in rows.to_pylist()}
@@ -120,7 +141,7 @@ class Lanes:
         self, name: str, columns: Sequence[str], ids: Sequence[str], rows: Rows
     ) -> dict[str, dict[str, Any]]:
         """Rows by their addresses, those that are still there."""
-        addresses = [rows.addresses[key] for key in ids if key in rows.addresses]
+        addresses = rows.of(ids)
         taken: pa.Table = self._store.ask(
             name, lambda t: t.take_row_ids(addresses).select(["chunk_id", *columns]).to_arrow()
         )
@@ -139,7 +160,14 @@ class Lanes:
             return None
         return vector
 
-    def _text(self, name: str, text: str, where: str) -> dict[str, float]:
+    def _words(self, name: str, query: Query, where: str) -> Begun:
+        held = self._held.words(name)
+        if held is not None and held.postings is not None and not where:
+            return partial(held.best, held.postings, query.terms, DEPTH)
+        rows, text = held.rows if held is not None else None, " ".join(query.terms)
+        return self.pool.submit(self._full_text, name, text, where, rows).result
+
+    def _full_text(self, name: str, text: str, where: str, rows: Rows | None) -> dict[str, float]:
         from lancedb.query import MatchQuery
 
         match: Any = MatchQuery  # a pydantic dataclass, whose defaults mypy does not see
@@ -148,18 +176,24 @@ class Lanes:
             query = table.search(match(text, "fts_text"), query_type="fts").limit(DEPTH)
             return query.where(where) if where else query
 
-        return self._scores(name, question, "_score", self._held.rows(name))
+        return _best_first(self._scores(name, question, "_score", rows))
 
-    def _symbols(self, query: Query, where: str) -> dict[str, float]:
+    def _symbols(self, query: Query, where: str) -> Begun:
         if not query.names:
-            return {}
+            return dict
+        held = self._held.chunks()
+        if held is not None and not where:
+            return partial(held.defining, query.names, SYMBOL_DEPTH)
+        return self.pool.submit(self._defining, query, where).result
+
+    def _defining(self, query: Query, where: str) -> dict[str, float]:
         asked = f"array_has_any(names, [{', '.join(map(sql, query.names))}])"
         wanted = f"{asked} AND ({where})" if where else asked
         found: pa.Table = self._store.ask(
             "chunks",
             lambda t: t.search().select(["chunk_id"]).limit(SYMBOL_DEPTH).where(wanted).to_arrow(),
         )
-        return dict.fromkeys(found["chunk_id"].to_pylist(), 1.0)
+        return dict.fromkeys(sorted(found["chunk_id"].to_pylist()), DEFINES)
 
     def _nearest(self, name: str, vector: Floats | None, where: str) -> dict[str, float]:
         if vector is None:
@@ -184,7 +218,7 @@ class Lanes:
 
         by = held if isinstance(held, Rows) else None
         distances = self._scores(name, question, "_distance", by)
-        return {key: 1 - distance for key, distance in distances.items()}
+        return _best_first({key: 1 - distance for key, distance in distances.items()})
 
     def _scores(
         self, name: str, question: Callable[[Any], Any], column: str, rows: Rows | None
@@ -195,13 +229,13 @@ class Lanes:
             found: pa.Table = self._store.ask(
                 name, lambda t: question(t).select([column]).with_row_id(True).to_arrow()
             )
-            ids = [rows.ids.get(address, "") for address in found["_rowid"].to_pylist()]
-            if "" not in ids:
+            ids = rows.at(found["_rowid"].to_numpy())
+            if ids is not None:
                 return dict(zip(ids, found[column].to_pylist(), strict=True))
         found = self._store.ask(name, lambda t: question(t).select(["chunk_id", column]).to_arrow())
         return dict(zip(found["chunk_id"].to_pylist(), found[column].to_pylist(), strict=True))
 
-    def _complete(self, found: Found, lanes: dict[LaneName, dict[str, float]]) -> None:
+    def _complete(self, found: Found, lanes: dict[LaneName, dict[str, float]], look: int) -> None:
         """Learn what the candidates are, and make scores evidence.
 
         A chunk that only words found has a similarity too, just none among the nearest: it is
@@ -209,22 +243,22 @@ class Lanes:
         chunks costs as much as a lane (NDCG@10 of six repositories as one: .7993, exact .7990).
         A hit whose chunk is gone drops out here.
         """
-        found.order = {lane: sorted(s, key=lambda c: (-s[c], c)) for lane, s in lanes.items()}
+        found.order = {lane: list(scores) for lane, scores in lanes.items()}
         wanted = sorted({key for scores in lanes.values() for key in scores})
         held = self._held.chunks()
         known = held.candidates if held is not None else {}
-        found.candidates = {key: known[key] for key in wanted if key in known}
+        found.candidates = {key: one for key in wanted if (one := known.get(key)) is not None}
         if missing := [key for key in wanted if key not in known]:
             rows = self._store.read_keys("chunks", COLUMNS, "chunk_id", missing)
             found.candidates |= candidates(rows)
+        said = {lane: _normalised(scores) for lane, scores in lanes.items()}
         for lane in ("vectors", "summary_vectors"):
-            if scores := lanes.get(lane):
+            if scores := said.get(lane):
                 below = BELOW * min(scores.values())
-                unknown = found.candidates.keys() - scores.keys()
-                lanes[lane] = scores | dict.fromkeys(unknown, below)
+                said[lane] = dict.fromkeys(found.candidates, below) | scores
         found.evidence = Evidence(
-            {lane: _normalised(scores) for lane, scores in lanes.items()},
-            self._central.of({one.file for one in found.candidates.values()}),
+            said,
+            self._central.of({one.file for one in found.candidates.values()}, look),
         )
 
 
@@ -233,22 +267,36 @@ class Centrality:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._held: tuple[State, dict[File, int]] | None = None
+        self._held: tuple[State, dict[File, float]] | None = None
+        self._looked: tuple[int, dict[File, float]] = (-1, {})
 
-    def of(self, files: Collection[File]) -> dict[File, float]:
-        """The logarithm of each file's mentions against the most mentioned of these, 0..1."""
+    def of(self, files: Collection[File], look: int) -> dict[File, float]:
+        """The logarithm of each file's mentions against the most mentioned of these, 0..1; once a
+        look is enough to find out whether the table has moved."""
+        looked = self._looked
+        if looked[0] != look:
+            self._looked = looked = (look, self._now())
+        logs = {file: looked[1].get(file, 0.0) for file in files}
+        most = max(logs.values(), default=0.0)
+        return {file: value / most for file, value in logs.items()} if most else {}
+
+    def _now(self) -> dict[File, float]:
         if "centrality" not in self._store.names():
             return {}
         held, state = self._held, self._store.state("centrality")
         if held is None or held[0] != state:
             rows = self._store.read("centrality", ["repo", "path", "mentions"], "mentions > 0")
             keys = zip(rows["repo"].to_pylist(), rows["path"].to_pylist(), strict=True)
-            held = (state, dict(zip(keys, rows["mentions"].to_pylist(), strict=True)))
+            logs = map(math.log1p, rows["mentions"].to_pylist())
+            held = (state, dict(zip(keys, logs, strict=True)))
             if self._store.state("centrality") == state:
                 self._held = held
-        logs = {file: math.log1p(held[1].get(file, 0)) for file in files}
-        most = max(logs.values(), default=0.0)
-        return {file: value / most for file, value in logs.items()} if most else {}
+        return held[1]
+
+
+def _best_first(scores: Mapping[str, float]) -> dict[str, float]:
+    """Equally good ones by id."""
+    return dict(sorted(scores.items(), key=lambda one: (-one[1], one[0])))
 
 
 def _normalised(scores: Mapping[str, float]) -> dict[str, float]:

@@ -32,7 +32,7 @@ HEADER_SUFFIXES = frozenset((".h", ".hpp", ".hh", ".hxx", ".pyi"))
 SOURCE_SUFFIXES = frozenset((".c", ".cc", ".cpp", ".cxx", ".m", ".mm", ".py"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # there is one of each path: quick as a key
 class PathFacts:
     """What ranking wants to know of a path; made once for each."""
 
@@ -86,6 +86,11 @@ class PathWords:
         }
         self._total = sum(self._weight.values())
         self._most = max(self._weight.values(), default=0.0) or 1.0
+        self._starts: dict[str, float] = {}
+        for word, weight in self._weight.items():
+            if len(word) >= PREFIX_MATCH:
+                start = word[:PREFIX_MATCH]
+                self._starts[start] = max(weight, self._starts.get(start, 0.0))
         self._near: dict[str, float] = {}
 
     def _told(self, facts: PathFacts, told: Collection[str]) -> Collection[str]:
@@ -96,23 +101,17 @@ class PathWords:
 
     def _match(self, word: str) -> float:
         """The weight of an asked word that `word` is, or begins as, against the heaviest."""
-        if word not in self._near:
-            if word in self._weight:
-                found = self._weight[word]
-            elif word in self._joined:
-                found = max(self._weight[part] for part in self._joined[word])
-            else:
-                found = PREFIX_WORTH * max(
-                    (
-                        weight
-                        for other, weight in self._weight.items()
-                        if len(other) >= PREFIX_MATCH
-                        and other[:PREFIX_MATCH] == word[:PREFIX_MATCH]
-                    ),
-                    default=0.0,
-                )
-            self._near[word] = found / self._most
-        return self._near[word]
+        near = self._near.get(word)
+        if near is None:
+            near = self._near[word] = self._weigh(word) / self._most
+        return near
+
+    def _weigh(self, word: str) -> float:
+        if word in self._weight:
+            return self._weight[word]
+        if word in self._joined:
+            return max(self._weight[part] for part in self._joined[word])
+        return PREFIX_WORTH * self._starts.get(word[:PREFIX_MATCH], 0.0)
 
     def name(self, facts: PathFacts) -> float:
         """How much of a file's name was asked for, 0..1."""
@@ -125,6 +124,8 @@ class PathWords:
     def path(self, facts: PathFacts) -> float:
         """The weighted share of the question that stands in name or folders, 0..1."""
         held = self._held[facts]
+        if not held:
+            return 0.0
         here = sum(self._weight[word] for word in self._asked if word in held)
         return here / self._total if self._total else 0.0
 

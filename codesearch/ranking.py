@@ -8,9 +8,11 @@ addend is recorded under its name while it is added, so an explanation cannot dr
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import mul
 
-from codesearch.best_chunk import best_first
+import numpy as np
+from numpy.typing import NDArray
+
+from codesearch.best_chunk import AskedNames, best_first
 from codesearch.candidates import Candidate, Evidence, File, LaneName
 from codesearch.definition_names import names_of, rarity
 from codesearch.paths import HEADER_SUFFIXES, PathWords, path_facts, with_source
@@ -65,6 +67,7 @@ class RankedFile:
             self.rules[rule] = self.rules.get(rule, 0.0) + WEIGHTS[rule] * evidence
 
 
+Floats = NDArray[np.float64]
 Files = Mapping[File, RankedFile]
 Members = Mapping[File, Sequence[Candidate]]
 
@@ -90,8 +93,9 @@ def rank(
     _score_repositories(query, files)
     ordered = sorted((-ranked.score, *file) for file, ranked in files.items())
     found = [files[repo, path] for _, repo, path in ordered]
+    asked = AskedNames(query)
     for file in found[:most]:
-        file.chunks = best_first(query, members[file.repo, file.path], evidence)
+        file.chunks = best_first(asked, members[file.repo, file.path], evidence)
     return found
 
 
@@ -109,32 +113,37 @@ def rank_near(candidates: Mapping[str, Candidate], evidence: Evidence) -> list[R
 
 def _score_lanes(files: Files, members: Members, evidence: Evidence) -> None:
     """Decaying sums over a file's best chunks, each divided by the best file's."""
+    ids = [chunk.chunk_id for chunks in members.values() for chunk in chunks]
+    sizes = [len(chunks) for chunks in members.values()]
+    file_of = np.repeat(np.arange(len(sizes)), sizes)
+    place = np.arange(len(ids)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # in its file
 
-    file_of = {c.chunk_id: file for file, chunks in members.items() for c in chunks}
+    def scores_of(lane: LaneName) -> Floats:
+        said = evidence.lanes.get(lane, {})
+        return np.array([said.get(chunk_id, 0.0) for chunk_id in ids])
 
-    def sums(lane: LaneName, depth: int, decay: float) -> dict[File, float]:
-        scores: dict[File, list[float]] = {}
-        for chunk_id, score in evidence.lanes.get(lane, {}).items():
-            if (file := file_of.get(chunk_id)) is not None:
-                scores.setdefault(file, []).append(score)
-        fading = [decay**place for place in range(depth)]
-        totals = {file: _decaying_sum(found, fading) for file, found in scores.items()}
-        best = max(totals.values(), default=0.0)
-        return {file: totals.get(file, 0.0) / best if best > 0 else 0.0 for file in members}
+    def sums(scores: Floats, depth: int, decay: float) -> Floats:
+        best_first = np.lexsort((-scores, file_of))  # in each file
+        fading = np.where(place < depth, decay**place, 0.0)
+        faded = scores[best_first] * fading
+        totals: Floats = np.bincount(file_of, faded, len(sizes)).astype(np.float64)
+        best = totals.max(initial=0.0)
+        return totals / (best if best > 0 else 1.0)
 
-    text = sums("bm25", TEXT_DEPTH, TEXT_DECAY)
-    best_chunk = sums("bm25", 1, 1.0)
-    meaning = sums("vectors", MEANING_DEPTH, MEANING_DECAY)
-    summary = sums("summary_vectors", MEANING_DEPTH, MEANING_DECAY)
+    words = scores_of("bm25")
+    text = sums(words, TEXT_DEPTH, TEXT_DECAY)
+    meaning = sums(scores_of("vectors"), MEANING_DEPTH, MEANING_DECAY)
+    summary = sums(scores_of("summary_vectors"), MEANING_DEPTH, MEANING_DECAY)
+    shares = {
+        "text and meaning": text * meaning,
+        "text and summary": text * summary,
+        "best chunk": sums(words, 1, 1.0),
+    }
+    for rule, values in shares.items():
+        for key, value in zip(members, values.tolist(), strict=True):
+            files[key].add(rule, value)
     for key, file in files.items():
-        file.add("text and meaning", text[key] * meaning[key])
-        file.add("text and summary", text[key] * summary[key])
-        file.add("best chunk", best_chunk[key])
         file.add("central", evidence.central.get(key, 0.0))
-
-
-def _decaying_sum(scores: list[float], fading: Sequence[float]) -> float:
-    return float(sum(map(mul, sorted(scores, reverse=True), fading)))
 
 
 def _score_paths(query: Query, files: Files) -> None:
@@ -193,8 +202,9 @@ def _score_marks(query: Query, files: Files, members: Members) -> None:
     if not ASKS_FOR_DOCS.search(query.text):
         unwanted.add("docs")
     for key, file in files.items():
-        marked = not all(unwanted.isdisjoint(chunk.marks) for chunk in members[key])
-        file.add("marked", float(marked or path_facts(file.path).aside))
+        marked = any(chunk.marks and unwanted.intersection(chunk.marks) for chunk in members[key])
+        if marked or path_facts(file.path).aside:
+            file.add("marked", 1.0)
 
 
 def _score_variants(query: Query, files: Files) -> None:
@@ -203,11 +213,12 @@ def _score_variants(query: Query, files: Files) -> None:
     sources = with_source(files)
     for file in files.values():
         facts = path_facts(file.path)
-        other = facts.platforms and not facts.platforms & asked
-        file.add("other platform", float(bool(other)))
-        beside = (file.repo, facts.without_suffix) in sources
-        file.add("header beside source", float(facts.suffix in HEADER_SUFFIXES and beside))
-        file.add("older copy", float((file.repo, facts.newer) in files))
+        if facts.platforms and not facts.platforms & asked:
+            file.add("other platform", 1.0)
+        if facts.suffix in HEADER_SUFFIXES and (file.repo, facts.without_suffix) in sources:
+            file.add("header beside source", 1.0)
+        if facts.newer and (file.repo, facts.newer) in files:
+            file.add("older copy", 1.0)
 
 
 def _score_languages(query: Query, files: Files, members: Members) -> None:

@@ -262,10 +262,8 @@ class Index:
         Lines and text come from one row: a commit may have moved them since the lanes were asked.
         """
         ids = [chunk.chunk_id for _, chunk, _ in chosen]
-        lanes = self._serving.lanes
-        reading = lanes.pool.submit(lanes.summaries, ids)
-        texts = apart(chosen, lanes.texts(ids))
-        summaries = reading.result()
+        texts, summaries = self._serving.lanes.shown(ids)
+        texts = apart(chosen, texts)
         places = {
             lane: {chunk_id: place for place, chunk_id in enumerate(order, 1)}
             for lane, order in found.order.items()

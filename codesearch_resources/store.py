@@ -33,7 +33,7 @@ WRITE_TIMEOUT = timedelta(minutes=30)
 # A long-lived reader without an interval never sees a commit, and breaks once upkeep has run.
 # Who decides work by what is stored must see the last commit; who only searches can wait a little.
 ALWAYS = timedelta(0)
-SOON = timedelta(seconds=2)
+SOON = timedelta(seconds=1)
 LANCE_FOLDER = "lancedb"
 MAKING = ".making"  # where a table is made before it is moved into place
 SEEN = ".seen"  # the last version of each table that was written
@@ -148,7 +148,7 @@ class Store:
     def __init__(
         self, data_dir: Path, embedder_id: str, dimensions: int, *, sees_commits: timedelta = ALWAYS
     ) -> None:
-        self._sees_commits = sees_commits
+        self.sees_commits = sees_commits
         self.data_dir, self.embedder_id, self.dimensions = data_dir, embedder_id, dimensions
         self.folder = data_dir / LANCE_FOLDER
         self.specs: Mapping[str, TableSpec] = table_specs(embedder_id, dimensions)
@@ -159,7 +159,7 @@ class Store:
     def _connection(self) -> Any:
         import lancedb  # 1.6 CPU seconds
 
-        return lancedb.connect(self.folder, read_consistency_interval=self._sees_commits)
+        return lancedb.connect(self.folder, read_consistency_interval=self.sees_commits)
 
     @cached_property
     def _tables(self) -> dict[str, Any]:

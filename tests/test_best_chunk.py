@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesearch.best_chunk import best_first
+from codesearch.best_chunk import AskedNames, best_first
 from codesearch.candidates import LANES, Candidate, Evidence
 from codesearch.query import parse
 
@@ -20,7 +20,7 @@ def chunk(line: int, symbol: str = "", inside: tuple[str, ...] = ()) -> Candidat
 def first(question: str, *chunks: Candidate, **text: float) -> Candidate:
     """The chunk shown when only BM25 tells them apart: by id, else nothing."""
     found = {one.chunk_id: text.get(one.chunk_id, 0.0) for one in chunks}
-    return best_first(parse(question), chunks, Evidence({"bm25": found}))[0][0]
+    return best_first(AskedNames(parse(question)), chunks, Evidence({"bm25": found}))[0][0]
 
 
 def test_a_definition_named_after_the_question_goes_before_one_that_mentions_its_words() -> None:
@@ -76,10 +76,10 @@ def test_every_chunk_is_kept_once_best_first_however_they_come(random: object, c
         lane: {c.chunk_id: random.random() for c in chunks}  # type: ignore[attr-defined]
         for lane in LANES
     }
-    query = parse("open the row parser")
-    ordered = best_first(query, chunks, Evidence(said))
+    asked = AskedNames(parse("open the row parser"))
+    ordered = best_first(asked, chunks, Evidence(said))
     scores = [score for _, score in ordered]
     assert scores == sorted(scores, reverse=True)
     assert sorted(c.chunk_id for c, _ in ordered) == sorted(c.chunk_id for c in chunks)
     shuffle(chunks)
-    assert best_first(query, chunks, Evidence(said)) == ordered
+    assert best_first(asked, chunks, Evidence(said)) == ordered

@@ -20,9 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample import sample
 
-from codesearch import held, search, serving
-from codesearch.held import Chunks, Ended, Going, Held, Kept, Matrix, Rows
+from codesearch import held, in_memory, search, serving
+from codesearch.held import Held, Kept
 from codesearch.hits import Hit
+from codesearch.in_memory import Chunks, Ended, Going, Matrix, Words
 from codesearch.lanes import Centrality
 from codesearch.search import Index
 from codesearch_resources.log_file import LOGGER
@@ -51,8 +52,8 @@ def chunks_held(index: Index) -> Any:
 def holding_nothing(workspace: Workspace) -> Iterator[Index]:
     """An index that asks the tables for everything."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(held, "ROWS_AT_MOST", 0)
-        patch.setattr(held, "MATRIX_BYTES", 0)
+        patch.setattr(in_memory, "ROWS_AT_MOST", 0)
+        patch.setattr(in_memory, "BYTES_AT_MOST", 0)
         with workspace.open() as index:
             index.warm()
             yield index
@@ -86,6 +87,7 @@ def test_a_warm_index_answers_as_one_that_holds_nothing(sample: Workspace) -> No
                 )
 
 
+@pytest.mark.usefixtures("_sees_commits_at_once")
 def test_a_script_of_some_questions_holds_nothing_and_a_later_one_has_it_read(
     sample: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +132,7 @@ def test_addresses_of_rows_that_were_moved_lead_to_no_other_row(
     tree = make_tree(files=files)
     workspace = make_workspace(tree)
     workspace.index()
+    monkeypatch.setattr(in_memory, "BYTES_AT_MOST", 0)  # so that texts are read by address
     with workspace.open() as index:
         index.warm()
         stale = {name: kept._held for name, kept in every_kept(index).items()}
@@ -140,7 +143,7 @@ def test_addresses_of_rows_that_were_moved_lead_to_no_other_row(
 
         def as_it_was(kept: Kept[Any], *_: object) -> Any:
             found = next(stale[name] for name, one in every_kept(index).items() if one is kept)
-            return found[1] if found and isinstance(found[1], Chunks | Rows) else None
+            return found[1] if found and isinstance(found[1], Chunks | Words) else None
 
         monkeypatch.setattr(Kept, "now", as_it_was)
         for n in range(1, 6):
@@ -152,7 +155,7 @@ def test_addresses_of_rows_that_were_moved_lead_to_no_other_row(
 
 def every_kept(index: Index) -> dict[str, Kept[Any]]:
     held_now = index._serving.lanes._held
-    return {"chunks": held_now._chunks, **held_now._rows, **held_now._vectors}
+    return {"chunks": held_now._chunks, "summaries": held_now._summaries, **held_now._vectors}
 
 
 @pytest.mark.parametrize(("rows", "matrix"), [(0, 0), (300_000, 0)])
@@ -161,8 +164,8 @@ def test_an_index_too_large_to_be_held_is_asked_as_ever(
 ) -> None:
     with holding_nothing(sample) as index:
         expected = [told(index.search(question)) for question in QUESTIONS]
-    monkeypatch.setattr(held, "ROWS_AT_MOST", rows)
-    monkeypatch.setattr(held, "MATRIX_BYTES", matrix)
+    monkeypatch.setattr(in_memory, "ROWS_AT_MOST", rows)
+    monkeypatch.setattr(in_memory, "BYTES_AT_MOST", matrix)
     with sample.open() as index:
         index.warm()
         values = [kept._held[1] for kept in every_kept(index).values() if kept._held]
@@ -208,19 +211,20 @@ def test_the_numbers_of_a_central_table_that_was_made_anew_are_read_again(
     store = workspace.open().store
     central = Centrality(store)
     files = {(name, "one.py"), (name, "two.py")}
-    assert central.of(files) == {(name, "one.py"): 1.0, (name, "two.py"): 0.0}
+    assert central.of(files, 1) == {(name, "one.py"): 1.0, (name, "two.py"): 0.0}
     before = store.table("centrality").version
     tree.commit({"one.py": None, "two.py": base, "user.py": user.format("two")})
     shutil.rmtree(store.folder)
     workspace.index()
     assert Store(store.data_dir, "x", 8).table("centrality").version == before
-    assert central.of(files) == {(name, "one.py"): 0.0, (name, "two.py"): 1.0}
+    assert central.of(files, 2) == {(name, "one.py"): 0.0, (name, "two.py"): 1.0}
 
 
 class Endless:
     """A store of one table that can be made for ever."""
 
     dimensions, code_vectors, summary_vectors = 8, "code", "summary"
+    sees_commits = timedelta(0)
 
     def state(self, name: str) -> tuple[int, int, int]:
         return 1, 1, 1
@@ -323,7 +327,10 @@ def test_a_look_never_shows_what_is_of_another_age() -> None:
     assert shown == [new]
 
 
-def test_what_is_gone_from_its_address_is_read_by_its_key_alone(sample: Workspace) -> None:
+def test_what_is_gone_from_its_address_is_read_by_its_key_alone(
+    sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_memory, "BYTES_AT_MOST", 0)  # so that texts are read by address
     with sample.open() as index:
         lanes = index._serving.lanes
         index.warm()
@@ -341,7 +348,8 @@ def test_what_is_gone_from_its_address_is_read_by_its_key_alone(sample: Workspac
         lanes._store.read_keys = noting  # type: ignore[method-assign]
         assert lanes.texts(ids) == expected
         assert asked == []
-        chunks.rows.addresses[ids[1]] = 2**60  # type: ignore[index]
+        rows = chunks.words.rows
+        rows.addresses[rows.places[ids[1]]] = 2**60
         assert lanes.texts(ids) == expected
         assert asked == [ids[1]]
 
@@ -390,7 +398,7 @@ def test_vectors_take_little_more_memory_than_they_are() -> None:
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(flat), wide, mask=pa.array(mask))
     table = Table(pa.table({"chunk_id": [f"c{n}" for n in range(rows)], "vector": vectors}))
     tracemalloc.start()
-    found = held.vectors_of(table, lambda: True, wide)
+    found = in_memory.vectors_of(table, lambda: True, wide)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert isinstance(found, Matrix)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sample import sample
 
 import codesearch
-from codesearch import held, search
+from codesearch import in_memory, search
 from codesearch.candidates import Candidate
 from codesearch.errors import BadQuery, NoConfiguration, NotIndexed, SearchError
 from codesearch.filters import glob_regex
@@ -33,8 +33,8 @@ __all__ = ["sample"]
 def opened(sample: Workspace, request: pytest.FixtureRequest) -> Iterator[Index]:
     with pytest.MonkeyPatch.context() as patch, sample.open() as index:
         if request.param == "asked of the tables":
-            patch.setattr(held, "ROWS_AT_MOST", 0)
-            patch.setattr(held, "MATRIX_BYTES", 0)
+            patch.setattr(in_memory, "ROWS_AT_MOST", 0)
+            patch.setattr(in_memory, "BYTES_AT_MOST", 0)
         index.warm()  # else it is done after a while, and the last digit of a score may move
         yield index
 

@@ -1,0 +1,146 @@
+"""Which rows hold a word, and BM25 over them: a full-text index in memory.
+
+It scores as LanceDB's index of the same column does, to the last digits, where that index has every
+row and no row was taken from it: so it does not matter which of the two answers. After Robertson
+and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond (2009), with an inverse
+document frequency that is never below 0.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+# As LanceDB has them.
+K1, B = 1.2, 0.75
+TOO_LONG = 40  # bytes of a word that is left out
+
+Integers = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Inverted:
+    """Values, sorted, and for each the rows that hold it: rows[starts[n]:starts[n + 1]]."""
+
+    values: pa.StringArray
+    starts: NDArray[np.int64]
+    rows: Integers
+
+    def slice_of(self, value: str) -> slice:
+        """Where in `rows` those of a value are."""
+        at = bisect_left(self.values, value, key=lambda held: held.as_py())
+        if at == len(self.values) or self.values[at].as_py() != value:
+            return slice(0, 0)
+        return slice(int(self.starts[at]), int(self.starts[at + 1]))
+
+    def holding(self, values: Iterable[str]) -> list[int]:
+        """The rows that hold any of these values, in their order."""
+        found = [self.rows[self.slice_of(value)] for value in values]
+        return np.unique(np.concatenate(found)).tolist() if found else []
+
+
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """The words of `size` rows; `weights` [postings]: what a word is worth in a row, but for its
+    rarity; `filled`: rows with any word."""
+
+    inverted: Inverted
+    weights: NDArray[np.float32]
+    size: int
+    filled: int
+
+    def best(self, words: Iterable[str], depth: int) -> tuple[list[int], list[float]]:
+        """The `depth` best rows that hold any of these words, and their BM25 scores; of equally
+        good ones the first."""
+        scores = np.zeros(self.size, np.float32)
+        for word in words:
+            where = self.inverted.slice_of(word)
+            if held := where.stop - where.start:
+                rarity = math.log(1 + (self.filled - held + 0.5) / (held + 0.5))
+                # A row stands at most once among those of a word.
+                scores[self.inverted.rows[where]] += np.float32(rarity) * self.weights[where]
+        found = np.flatnonzero(scores)
+        if depth < len(found):
+            least = np.partition(scores, self.size - depth)[self.size - depth]
+            found = np.flatnonzero(scores >= least)
+        order = np.argsort(-scores[found], kind="stable")[:depth]
+        return found[order].tolist(), scores[found[order]].tolist()
+
+
+class Gathering:
+    """Values of rows that come in batches, to be turned into what finds their rows."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.nbytes = 0  # of what was gathered
+        self._values: list[pa.DictionaryArray] = []
+        self._at: list[Integers] = []
+        self._counts: list[Integers] = []
+
+    def add(self, lists: pa.ListArray) -> None:
+        """Take the lists of the next rows; a value counts as often as its row holds it."""
+        lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+        values = lists.flatten().dictionary_encode()
+        row = np.repeat(np.arange(len(lists)), lengths)
+        size = len(values.dictionary)
+        pairs, counts = np.unique(row * size + values.indices.to_numpy(), return_counts=True)
+        at, codes = np.divmod(pairs, max(size, 1))
+        self._values.append(
+            pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), values.dictionary)
+        )
+        self._at.append((at + self.rows).astype(np.int32))
+        self._counts.append(counts.astype(np.int32))
+        self.rows += len(lists)
+        self.nbytes += 3 * self._at[-1].nbytes
+
+    def inverted(self) -> Inverted:
+        """What finds the rows of a value."""
+        return self._sorted()[0]
+
+    def postings(self) -> Postings:
+        """What finds the best rows for words."""
+        inverted, counts = self._sorted()
+        lengths = np.bincount(inverted.rows, counts, minlength=self.rows)
+        filled = int(np.count_nonzero(lengths))
+        average = lengths.sum() / max(filled, 1)
+        rest = (K1 * (1 - B + B * lengths / max(average, 1))).astype(np.float32)[inverted.rows]
+        weights = counts.astype(np.float32)
+        rest += weights
+        weights *= np.float32(K1 + 1)
+        weights /= rest
+        return Postings(inverted, weights, self.rows, filled)
+
+    def _sorted(self) -> tuple[Inverted, Integers]:
+        """The rows of each value, and how often each holds it."""
+        none = pa.array([], pa.string()).dictionary_encode()
+        parts = pa.chunked_array([*self._values, none]).unify_dictionaries().chunks
+        words = parts[0].dictionary
+        ascending = pc.sort_indices(words)
+        rank = np.empty(len(words), np.int32)
+        rank[ascending.to_numpy()] = np.arange(len(words), dtype=np.int32)
+        codes = rank[np.concatenate([part.indices.to_numpy() for part in parts])]
+        starts = np.zeros(len(words) + 1, np.int64)
+        np.cumsum(np.bincount(codes, minlength=len(words)), out=starts[1:])
+        order = np.argsort(codes, kind="stable")  # rows of a value stay in their order
+        rows = np.concatenate([*self._at, np.empty(0, np.int32)])[order]
+        counts = np.concatenate([*self._counts, np.empty(0, np.int32)])[order]
+        return Inverted(words.take(ascending), starts, rows), counts
+
+
+def split(texts: pa.StringArray) -> pa.ListArray:
+    """The words of texts that are split by blanks already, without those that are too long."""
+    lists = pc.utf8_split_whitespace(pc.fill_null(texts, ""))
+    words = lists.flatten()
+    kept = pc.and_(
+        pc.greater(pc.binary_length(words), 0), pc.less(pc.binary_length(words), TOO_LONG)
+    )
+    if pc.all(kept).as_py() in (True, None):
+        return lists
+    held = np.concatenate([[0], np.cumsum(kept.to_numpy(zero_copy_only=False))])
+    ends = held[lists.offsets.to_numpy() - lists.offsets[0].as_py()].astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), words.filter(kept))
