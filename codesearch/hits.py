@@ -27,8 +27,8 @@ class Hit:
 
     `path` is the path in the repository, lines count from 1 and include both ends, and `text` is
     those lines at `commit`. `symbol` is the definition that was meant where the chunk holds
-    several; `kind` is the chunk's own. `lanes` gives the chunk's rank in each lane that found it,
-    `rules` what each rule added to the score.
+    several, and begins at `line`; `kind` is the chunk's own. `lanes` gives the chunk's rank in each
+    lane that found it, `rules` what each rule added to the score.
     """
 
     repo: str
@@ -36,6 +36,7 @@ class Hit:
     start_line: int
     end_line: int
     symbol: str
+    line: int
     kind: str
     language: str
     summary: str
@@ -48,11 +49,11 @@ class Hit:
     rules: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self, *, explain: bool = False) -> dict[str, Any]:
-        """The hit in the form of the JSON output; with `rules` when asked to explain."""
+        """The hit in the form of the JSON output; with `line` and `rules` when asked to explain."""
         found = asdict(self)
         found["indexed_at"] = self.indexed_at.isoformat() if self.indexed_at else None
         if not explain:
-            del found["rules"]
+            del found["line"], found["rules"]
         return found
 
 

@@ -19,8 +19,10 @@ from codesearch.postings import Gathering, Inverted, Postings, split
 from codesearch_resources.store import ALL_ROWS
 
 ROWS_AT_MOST = 300_000  # of a table; above, nothing is held of it
-# Of the vectors of a table, of its words, of its texts; above, the table is asked.
-BYTES_AT_MOST = 128 * 2**20
+# Of the vectors of a table, of its words, of what is shown of it; above, the table is asked.
+# Measured at 94,384 chunks of 256 numbers: 660 MB in all, 7 KB a chunk, and while `chunks` is read
+# some 500 MB more.
+BYTES_AT_MOST = 192 * 2**20
 DEFINES = 1.0  # what a chunk that defines an asked name is worth in its lane
 BATCH_ROWS = 1_024  # read at once; between two batches the making can be ended
 
@@ -28,6 +30,7 @@ COLUMNS = (
     "chunk_id", "repo", "path", "language", "kind", "marks", "symbol", "names",
     "start_line", "end_line", "symbols",
 )  # fmt: skip
+SHOWN = ("text", "start_line", "end_line", "symbols")  # of a hit
 
 Floats = NDArray[np.float32]
 Going = Callable[[], bool]  # whether to go on
@@ -68,7 +71,7 @@ class Words:
 
     rows: Rows
     postings: Postings | None
-    shown: pa.LargeStringArray | None
+    shown: pa.Table | None
 
     def best(self, postings: Postings, words: Iterable[str], depth: int) -> dict[str, float]:
         """The BM25 scores of the `depth` best chunks, best first, equally good ones by id."""
@@ -77,10 +80,11 @@ class Words:
         ranked = sorted(zip(scores, ids, strict=True), key=lambda one: (-one[0], one[1]))
         return {chunk_id: score for score, chunk_id in ranked}
 
-    def texts(self, shown: pa.LargeStringArray, ids: Iterable[str]) -> dict[str, str]:
+    def read(self, shown: pa.Table, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         """What is shown of those of these chunks that there are."""
-        places = self.rows.places
-        return {key: shown[places[key]].as_py() or "" for key in ids if key in places}
+        known = {key: self.rows.places[key] for key in ids if key in self.rows.places}
+        rows = shown.take(pa.array(known.values(), pa.int64()))
+        return dict(zip(known, rows.to_pylist(), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +151,13 @@ class _Reading:
 
 
 class _ReadingWords(_Reading):
-    """The same of a table that is searched by words, of which the column `shown` is shown."""
+    """The same of a table that is searched by words, of which the columns `shown` are shown."""
 
-    def __init__(self, shown: str) -> None:
+    def __init__(self, shown: Sequence[str]) -> None:
         super().__init__()
-        self._shown = shown
         self._words: Gathering | None = Gathering()
-        self._texts: list[pa.Array] | None = []
+        self._columns = list(shown)
+        self._shown: list[pa.RecordBatch] | None = []
         self._bytes = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -162,16 +166,16 @@ class _ReadingWords(_Reading):
             self._words.add(split(batch["fts_text"]))
             if self._words.nbytes > BYTES_AT_MOST:
                 self._words = None
-        if self._texts is not None:
-            self._texts.append(batch[self._shown].cast(pa.large_string()))
-            self._bytes += self._texts[-1].nbytes
+        if self._shown is not None:
+            self._shown.append(batch.select(self._columns))
+            self._bytes += self._shown[-1].nbytes
             if self._bytes > BYTES_AT_MOST:
-                self._texts = None
+                self._shown = None
 
     def words(self) -> Words:
         postings = self._words.postings() if self._words is not None else None
-        none = pa.array([], pa.large_string())
-        shown = pa.concat_arrays([*self._texts, none]) if self._texts is not None else None
+        # Made one: a batch may keep more of what was read than its own rows.
+        shown = pa.Table.from_batches(self._shown).combine_chunks() if self._shown else None
         return Words(self.rows(), postings, shown)
 
 
@@ -189,7 +193,7 @@ def words_of(table: Any, going: Going) -> Words | None:
     """The words of `summaries`; None for more than ROWS_AT_MOST."""
     if table.count_rows() > ROWS_AT_MOST:
         return None
-    read = _ReadingWords("summary")
+    read = _ReadingWords(["summary"])
     for batch in _batches(table, ["chunk_id", "summary", "fts_text"], going):
         read.add(batch)
     return read.words()
@@ -199,9 +203,9 @@ def chunks_of(table: Any, going: Going) -> Chunks | None:
     """The rows of `chunks`; None for more than ROWS_AT_MOST."""
     if table.count_rows() > ROWS_AT_MOST:
         return None
-    read, names = _ReadingWords("text"), Gathering()
+    read, names = _ReadingWords(SHOWN), Gathering()
     every: dict[str, Candidate] = {}
-    for batch in _batches(table, [*COLUMNS, "text", "fts_text"], going):
+    for batch in _batches(table, list(dict.fromkeys((*COLUMNS, *SHOWN, "fts_text"))), going):
         read.add(batch)
         names.add(batch["names"])
         every |= candidates(pa.Table.from_batches([batch]))

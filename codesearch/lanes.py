@@ -13,7 +13,7 @@ import pyarrow as pa
 from codesearch.candidates import Candidate, Evidence, File, LaneName
 from codesearch.errors import BadQuery
 from codesearch.held import Held
-from codesearch.in_memory import COLUMNS, DEFINES, Floats, Matrix, Rows, candidates
+from codesearch.in_memory import COLUMNS, DEFINES, SHOWN, Floats, Matrix, Rows, candidates
 from codesearch.query import MOST_TERMS, Query
 from codesearch_resources.embedders.base import Embedder, EmbeddingError
 from codesearch_resources.store import State, Store, of_repo, sql
@@ -104,34 +104,25 @@ class Lanes:
         return found
 
     def shown(self, ids: Sequence[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-        """What is shown of chunks: text and lines, and the summaries of those that have one."""
-        held = self._held.words("summaries")
-        if held is not None and held.shown is not None:
-            return self.texts(ids), held.texts(held.shown, ids)
-        reading = self.pool.submit(self._summaries, ids)
-        return self.texts(ids), reading.result()
+        """What is shown of chunks: rows with text, lines and symbols, each from one row, without
+        those that are gone; and the summaries of those that have one."""
+        reading = self._read("summaries", ["summary"], ids)
+        rows = self._read("chunks", SHOWN, ids)()
+        return rows, {key: row["summary"] or "" for key, row in reading().items()}
 
-    def texts(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Text and lines of chunks, each from one row; those that are gone are left out."""
-        held = self._held.chunks()
-        if held is None or held.words.shown is None:
-            return self._read("chunks", ["text", "start_line", "end_line"], ids)
-        return {
-            key: {
-                "text": text,
-                "start_line": held.candidates[key].start_line,
-                "end_line": held.candidates[key].end_line,
-            }
-            for key, text in held.words.texts(held.words.shown, ids).items()
-        }
-
-    def _summaries(self, ids: Sequence[str]) -> dict[str, str]:
-        rows = self._read("summaries", ["summary"], ids)
-        return {key: row["summary"] or "" for key, row in rows.items()}
-
-    def _read(self, name: str, columns: Sequence[str], ids: Sequence[str]) -> dict[str, Any]:
+    def _read(
+        self, name: str, columns: Sequence[str], ids: Sequence[str]
+    ) -> Callable[[], dict[str, dict[str, Any]]]:
         held = self._held.words(name)
-        found = self._taken(name, columns, ids, held.rows) if held is not None else {}
+        if held is not None and held.shown is not None:
+            return partial(held.read, held.shown, ids)
+        rows = held.rows if held is not None else None
+        return self.pool.submit(self._read_table, name, columns, ids, rows).result
+
+    def _read_table(
+        self, name: str, columns: Sequence[str], ids: Sequence[str], held: Rows | None
+    ) -> dict[str, dict[str, Any]]:
+        found = self._taken(name, columns, ids, held) if held is not None else {}
         if missing := [key for key in ids if key not in found]:
             rows = self._store.read_keys(name, ["chunk_id", *columns], "chunk_id", missing)
             found |= {row["chunk_id"]: row for row in rows.to_pylist()}

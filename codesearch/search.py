@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from codesearch.candidates import Candidate
 from codesearch.errors import BadQuery, NoConfiguration, NotIndexed, SearchError
 from codesearch.expected import explain_expected
 from codesearch.filters import Filters, check_filters, make_filters
@@ -14,7 +15,7 @@ from codesearch.lanes import Found, chunk_at
 from codesearch.query import Query, parse
 from codesearch.ranking import RankedFile, rank, rank_near
 from codesearch.serving import Serving
-from codesearch.symbols import meant
+from codesearch.symbols import Definition, definitions, meant
 from codesearch_resources.data_dir import check_data_dir
 from codesearch_resources.settings import Settings, SettingsError, find, load
 from codesearch_resources.text import readable, words
@@ -262,8 +263,8 @@ class Index:
         Lines and text come from one row: a commit may have moved them since the lanes were asked.
         """
         ids = [chunk.chunk_id for _, chunk, _ in chosen]
-        texts, summaries = self._serving.lanes.shown(ids)
-        texts = apart(chosen, texts)
+        rows, summaries = self._serving.lanes.shown(ids)
+        shown = apart(chosen, rows)
         places = {
             lane: {chunk_id: place for place, chunk_id in enumerate(order, 1)}
             for lane, order in found.order.items()
@@ -272,13 +273,14 @@ class Index:
             Hit(
                 repo=chunk.repo,
                 path=chunk.path,
-                start_line=shown["start_line"],
-                end_line=shown["end_line"],
-                symbol=meant(query, chunk.symbol, chunk.inside),
+                start_line=row["start_line"],
+                end_line=row["end_line"],
+                symbol=definition.name if definition is not None else chunk.symbol,
+                line=definition.start_line if definition is not None else row["start_line"],
                 kind=chunk.kind,
                 language=chunk.language,
                 summary=summaries.get(chunk.chunk_id, ""),
-                text=shown["text"],
+                text=row["text"],
                 score=round(file.score, 4),
                 lanes={n: p[chunk.chunk_id] for n, p in places.items() if chunk.chunk_id in p},
                 more=more,
@@ -287,8 +289,14 @@ class Index:
                 rules={rule: round(share, 4) for rule, share in file.rules.items()},
             )
             for file, chunk, more in chosen
-            if (shown := texts.get(chunk.chunk_id))
+            if (row := shown.get(chunk.chunk_id))
+            for definition in (_meant(query, chunk, row),)
         ]
+
+
+def _meant(query: Query, chunk: Candidate, row: Mapping[str, Any]) -> Definition | None:
+    inside = definitions(row["symbols"])
+    return meant(query, chunk.symbol, inside, row["text"], row["start_line"])
 
 
 def _written(file: Path) -> tuple[int, int]:

@@ -1,29 +1,78 @@
 """Which definition inside a chunk a question points at."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 from codesearch.query import Query
 from codesearch_resources.text import stems, words
 
-CLEARLY = 0.5  # of a name's words must be asked for before a hit points at that definition
+IN_NAME, IN_TEXT = 2.0, 1.0  # what an asked word is worth in a definition
+LEAD = 1.25  # of the best over the second, before a hit points at it
+SHORTEST = 3  # letters of a word that is looked for in text; shorter ones are inside of others
 
 
-def meant(query: Query, symbol: str, inside: Sequence[str]) -> str:
-    """The definition a question points at in a chunk: one of `inside`, else the chunk's `symbol`.
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A definition in a chunk: qualified name and lines in the file."""
 
-    One that is asked for by its name, else the one whose name clearly holds more of the asked words
-    than any other's does.
+    name: str
+    start_line: int
+    end_line: int
+
+
+def definitions(symbols: Sequence[Mapping[str, Any]] | None) -> list[Definition]:
+    """The definitions of a row of `chunks`."""
+    return [Definition(s["name"], s["start_line"], s["end_line"]) for s in symbols or ()]
+
+
+def meant(
+    query: Query, symbol: str, inside: Sequence[Definition], text: str, first_line: int
+) -> Definition | None:
+    """The definition a question points at in a chunk that has several; None where none is clear.
+
+    One that is asked for by its name, else the one whose name and text clearly hold more of the
+    asked words than any other's, rare ones first. `text` is the chunk's, whose first line is
+    `first_line`; a class that holds others has what is left between them.
     """
-    if len(inside) < 2 or len({symbol, *inside}) < 2:
-        return symbol
-    asked = set(query.names)
-    named = next((name for name in (symbol, *inside) if asked & _spellings(name)), None)
-    if named is not None:
-        return named
-    shares = {name: _named_share(name, query.stems) for name in dict.fromkeys((symbol, *inside))}
-    best, second = sorted(shares, key=lambda name: -sum(shares[name]))[:2]
-    clear = shares[best][1] >= CLEARLY and sum(shares[best]) > sum(shares[second])
-    return best if clear else symbol
+    if {one.name for one in inside} <= {symbol}:
+        return None
+    if query.names:
+        asked = set(query.names)
+        named = next((one for one in inside if asked & _spellings(one.name)), None)
+        if named is not None or asked & _spellings(symbol):
+            return named
+    lines = text.lower().split("\n")
+    texts = [_own_text(one, inside, lines, first_line) for one in inside]
+    names = [set(stems(_last_name(one.name))) for one in inside]
+    scores = [0.0] * len(inside)
+    together = (first + second for first, second in pairwise(query.stems))  # as in `back off`
+    for word in (*query.stems, *together):
+        root = word.removesuffix("i")  # which is how the stem of `repository` ends
+        looked_for = len(root) >= SHORTEST
+        worth = [
+            IN_NAME if word in name else IN_TEXT * (looked_for and root in own)
+            for name, own in zip(names, texts, strict=True)
+        ]
+        rarity = math.log(1 + len(inside) / (1 + sum(map(bool, worth))))
+        scores = [score + rarity * one for score, one in zip(scores, worth, strict=True)]
+    best, second = sorted((*scores, 0.0), reverse=True)[:2]
+    return inside[scores.index(best)] if best > LEAD * second else None
+
+
+def _own_text(
+    one: Definition, inside: Sequence[Definition], lines: Sequence[str], first_line: int
+) -> str:
+    """The lines of a definition that are in no other inside it."""
+    held = set(range(one.start_line, one.end_line + 1))
+    for other in inside:
+        smaller = other.end_line - other.start_line < one.end_line - one.start_line
+        if smaller and other.start_line in held:
+            held -= set(range(other.start_line, other.end_line + 1))
+    end = first_line + len(lines)
+    return "\n".join(lines[at - first_line] for at in sorted(held) if first_line <= at < end)
 
 
 def _spellings(name: str) -> set[str]:
@@ -35,10 +84,3 @@ def _spellings(name: str) -> set[str]:
 
 def _last_name(name: str) -> str:
     return name.replace("::", ".").rpartition(".")[2]
-
-
-def _named_share(name: str, asked: Sequence[str]) -> tuple[int, float]:
-    """How many of the asked words a definition's own name holds, and their share of the name."""
-    own = set(stems(_last_name(name)))
-    held = len(own & set(asked))
-    return held, held / len(own) if own else 0.0

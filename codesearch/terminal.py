@@ -110,12 +110,13 @@ def _expected(file: Expected) -> list[str]:
 def _hit(place: int, hit: Hit, *, explain: bool) -> list[str]:
     where = click.style(f"{plain(hit.path)}:{hit.start_line}-{hit.end_line}", fg="cyan")
     symbol = f"{click.style(plain(hit.symbol), bold=True)}  " if hit.symbol else ""
-    lines = [f"{place:>2}  {hit.repo}  {where}  {symbol}({hit.kind})"]
+    begins = f", from line {hit.line}" if hit.line != hit.start_line else ""
+    lines = [f"{place:>2}  {hit.repo}  {where}  {symbol}({hit.kind}{begins})"]
     if hit.summary:
         lines += textwrap.wrap(
             plain(hit.summary), 92, initial_indent="    ", subsequent_indent="    "
         )
-    body = [line for line in hit.text.split("\n") if line.strip()]
+    body = [line for line in hit.text.split("\n")[hit.line - hit.start_line :] if line.strip()]
     lines += [click.style(f"    │ {plain(line)[:92]}", dim=True) for line in body[:EXCERPT_LINES]]
     if hit.more:
         more = ", ".join(

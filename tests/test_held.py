@@ -337,7 +337,7 @@ def test_what_is_gone_from_its_address_is_read_by_its_key_alone(
         chunks = lanes._held.chunks()
         assert chunks is not None
         ids = sorted(chunks.candidates)[:3]
-        expected = lanes.texts(ids)
+        expected = lanes.shown(ids)[0]
         asked: list[str] = []
         read_keys = lanes._store.read_keys
 
@@ -346,11 +346,11 @@ def test_what_is_gone_from_its_address_is_read_by_its_key_alone(
             return read_keys(name, columns, column, keys)
 
         lanes._store.read_keys = noting  # type: ignore[method-assign]
-        assert lanes.texts(ids) == expected
+        assert lanes.shown(ids)[0] == expected
         assert asked == []
         rows = chunks.words.rows
         rows.addresses[rows.places[ids[1]]] = 2**60
-        assert lanes.texts(ids) == expected
+        assert lanes.shown(ids)[0] == expected
         assert asked == [ids[1]]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from codesearch.candidates import Candidate, Evidence, File, LaneName
 from codesearch.query import parse
 from codesearch.ranking import TEXT_DECAY, TEXT_DEPTH, WEIGHTS, RankedFile, rank
-from codesearch.symbols import meant
+from codesearch.symbols import Definition, meant
 
 
 def chunk(
@@ -304,19 +304,56 @@ def test_names_of_a_pasted_file_are_bounded() -> None:
     ],
 )
 def test_a_hit_points_at_the_definition_that_was_meant(query: str, expected: str) -> None:
-    inside = ["Router", "Router.add_route", "Router.resolve"]
-    assert meant(parse(query), "Router", inside) == expected
+    inside = [
+        Definition("Router", 1, 9),
+        Definition("Router.add_route", 2, 4),
+        Definition("Router.resolve", 6, 9),
+    ]
+    found = meant(parse(query), "Router", inside, "\n" * 8, 1)
+    assert (found.name if found is not None else "Router") == expected
 
 
 def test_a_chunk_of_one_definition_keeps_its_symbol() -> None:
-    assert meant(parse("resolve"), "Router.resolve", ["Router.resolve"]) == "Router.resolve"
-    assert meant(parse("resolve"), "", []) == ""
+    own = [Definition("Router.resolve", 3, 9)]
+    assert meant(parse("resolve"), "Router.resolve", own, "", 1) is None
+    assert meant(parse("resolve"), "", [], "", 1) is None
 
 
 def test_a_group_without_a_common_name_points_only_where_one_is_clear() -> None:
-    inside = ["read_rows", "write_rows"]
-    assert meant(parse("write the rows"), "", inside) == "write_rows"
-    assert meant(parse("rows"), "", inside) == ""
+    inside = [Definition("read_rows", 1, 2), Definition("write_rows", 4, 5)]
+    assert meant(parse("write the rows"), "", inside, "\n" * 4, 1) == inside[1]
+    assert meant(parse("rows"), "", inside, "\n" * 4, 1) is None
+
+
+STORE = """\
+class Store:
+    # a table of one repository
+    def delete(self, where):
+        return self.table.delete(where)
+
+    def replace(self, rows):
+        # make the rows those of one repository, writing only the difference
+        return self.upsert(rows)
+
+    def repository_row(self, repo):
+        return self.read(repo)"""
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("where are the rows of one repository replaced by difference?", "Store.replace"),
+        ("the row of a repository", "Store.repository_row"),
+        ("which table is it", ""),  # the words of the class are around its methods, not in them
+        ("how is it deleted", "Store.delete"),
+    ],
+)
+def test_what_a_definition_says_tells_which_was_meant(query: str, expected: str) -> None:
+    names = {"Store": (11, 21), "Store.delete": (13, 14), "Store.replace": (16, 18)}
+    names["Store.repository_row"] = (20, 21)
+    inside = [Definition(name, *lines) for name, lines in names.items()]
+    found = meant(parse(query), "Store", inside, STORE, 11)
+    assert (found.name if found is not None else "") == expected
 
 
 WORDS = "parse header Router.resolve parse_http rust tests v1 windows event loop é 行 api a".split()
