@@ -63,7 +63,7 @@ def report(index: Index, repositories: Sequence[BenchRepository]) -> str:
             expected = ", ".join(f"`{target.path}`" for target in task.targets)
             parts.append(f"\n### {task.query}\n\n{repository.name}: {expected}; {found}\n")
             parts += [
-                f"{at}. {hit.repo} `{hit.path}:{hit.start_line}` {hit.symbol}".rstrip()
+                f"{at}. {hit.repo} `{hit.path}:{hit.line}` {hit.symbol}".rstrip()
                 for at, hit in enumerate(hits[:SHOWN], 1)
             ]
     first, third = sum(rank == 1 for rank in ranks), sum(0 < rank <= SHOWN for rank in ranks)

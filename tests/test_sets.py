@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -77,6 +78,27 @@ def use(workspace: Workspace, server: EmbeddingServer | None, extra: str = "") -
     workspace.file.write_text("\n".join(lines) + "\n")
 
 
+@dataclass(frozen=True)
+class Leaving:
+    """Two repositories, indexed, whose settings then name another embedder."""
+
+    workspace: Workspace
+    api: WorkTree
+
+
+@pytest.fixture
+def leaving(
+    make_tree: Callable[..., WorkTree],
+    make_workspace: Callable[..., Workspace],
+    server: EmbeddingServer,
+) -> Leaving:
+    api, web = make_tree("api", {"client.py": CLIENT}), make_tree("web", {"page.py": PARTS})
+    workspace = make_workspace(api, web)
+    workspace.index()
+    use(workspace, server)
+    return Leaving(workspace, api)
+
+
 def command(workspace: Workspace, *arguments: str) -> tuple[int, str]:
     done = CliRunner().invoke(main, [*arguments, "--config", str(workspace.file)])
     return done.exit_code, done.output
@@ -134,14 +156,9 @@ def test_a_changed_embedder_serves_once_it_covers_everything_and_can_be_left_aga
 
 
 def test_a_half_filled_set_is_not_searched_and_the_old_one_is_kept_up_to_date(
-    make_tree: Callable[..., WorkTree],
-    make_workspace: Callable[..., Workspace],
-    server: EmbeddingServer,
+    leaving: Leaving,
 ) -> None:
-    api, web = make_tree("api", {"client.py": CLIENT}), make_tree("web", {"page.py": PARTS})
-    workspace = make_workspace(api, web)
-    workspace.index()
-    use(workspace, server)
+    workspace, api = leaving.workspace, leaving.api
     api.commit({"client.py": CLIENT + "\n\ndef wait_for_quota(seconds):\n    return seconds\n"})
     assert not any(outcome.error for outcome in workspace.index("api"))
     (notice,), searched = notices_and_set(workspace)
@@ -159,15 +176,10 @@ def test_a_half_filled_set_is_not_searched_and_the_old_one_is_kept_up_to_date(
 
 
 def test_a_reader_sees_all_of_a_set_at_once_although_it_looked_how_far_that_was(
-    make_tree: Callable[..., WorkTree],
-    make_workspace: Callable[..., Workspace],
-    server: EmbeddingServer,
+    leaving: Leaving,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    api, web = make_tree("api", {"client.py": CLIENT}), make_tree("web", {"page.py": PARTS})
-    workspace = make_workspace(api, web)
-    workspace.index()
-    use(workspace, server)
+    workspace = leaving.workspace
     monkeypatch.setattr(serving, "SOON", timedelta(hours=1))  # an open table never looks again
     with workspace.open() as reader:
         workspace.index("api")
@@ -279,15 +291,10 @@ def test_an_open_index_follows_an_edit_of_its_settings(
 
 
 def test_how_far_a_set_is_is_counted_once_for_many_questions(
-    make_tree: Callable[..., WorkTree],
-    make_workspace: Callable[..., Workspace],
-    server: EmbeddingServer,
+    leaving: Leaving,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    api, web = make_tree("api", {"client.py": CLIENT}), make_tree("web", {"page.py": PARTS})
-    workspace = make_workspace(api, web)
-    workspace.index()
-    use(workspace, server)
+    workspace = leaving.workspace
     workspace.index("api")
     counted: list[object] = []
     own = serving.coverage
