@@ -10,7 +10,9 @@ from codesearch.query import Query
 from codesearch_resources.text import stems, words
 
 IN_NAME, IN_TEXT = 2.0, 1.0  # what an asked word is worth in a definition
-LEAD = 1.25  # of the best over the second, before a hit points at it
+# Before a hit points at a definition: its lead over the second, and the share of the asked words it
+# holds. One of six words happens to be in many a definition.
+LEAD, SHARE = 1.25, 0.5
 SHORTEST = 3  # letters of a word that is looked for in text; shorter ones are inside of others
 
 
@@ -33,8 +35,8 @@ def meant(
 ) -> Definition | None:
     """The definition a question points at in a chunk that has several; None where none is clear.
 
-    One that is asked for by its name, else the one whose name and text clearly hold more of the
-    asked words than any other's, rare ones first. `text` is the chunk's, whose first line is
+    One that is asked for by its name, else the one whose name and text hold at least half of the
+    asked words and clearly more than any other's, rare ones first. `text` is the chunk's, whose first line is
     `first_line`; a class that holds others has what is left between them.
     """
     if {one.name for one in inside} <= {symbol}:
@@ -47,7 +49,7 @@ def meant(
     lines = text.lower().split("\n")
     texts = [_own_text(one, inside, lines, first_line) for one in inside]
     names = [set(stems(_last_name(one.name))) for one in inside]
-    scores = [0.0] * len(inside)
+    scores, held = [0.0] * len(inside), [0] * len(inside)
     together = (first + second for first, second in pairwise(query.stems))  # as in `back off`
     for word in (*query.stems, *together):
         root = word.removesuffix("i")  # which is how the stem of `repository` ends
@@ -58,8 +60,11 @@ def meant(
         ]
         rarity = math.log(1 + len(inside) / (1 + sum(map(bool, worth))))
         scores = [score + rarity * one for score, one in zip(scores, worth, strict=True)]
+        held = [count + bool(one) for count, one in zip(held, worth, strict=True)]
     best, second = sorted((*scores, 0.0), reverse=True)[:2]
-    return inside[scores.index(best)] if best > LEAD * second else None
+    at = scores.index(best)
+    clear = best > LEAD * second and held[at] >= SHARE * len(query.stems)
+    return inside[at] if clear else None
 
 
 def _own_text(
