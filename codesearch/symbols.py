@@ -36,8 +36,8 @@ def meant(
     """The definition a question points at in a chunk that has several; None where none is clear.
 
     One that is asked for by its name, else the one whose name and text hold at least half of the
-    asked words and clearly more than any other's, rare ones first. `text` is the chunk's, whose first line is
-    `first_line`; a class that holds others has what is left between them.
+    asked words and clearly more than any other's, rare ones first. `text` is the chunk's, whose
+    first line is `first_line`; a class that holds others has what is left between them.
     """
     if {one.name for one in inside} <= {symbol}:
         return None
