@@ -13,6 +13,8 @@ IN_NAME, IN_TEXT = 2.0, 1.0  # what an asked word is worth in a definition
 # Before a hit points at a definition: its lead over the second, and the share of the asked words it
 # holds. One of six words happens to be in many a definition.
 LEAD, SHARE = 1.25, 0.5
+# A chunk with more definitions, or more characters, is data or was made by a machine.
+MOST_DEFINITIONS, MOST_TEXT = 100, 50_000
 SHORTEST = 3  # letters of a word that is looked for in text; shorter ones are inside of others
 
 
@@ -46,6 +48,8 @@ def meant(
         named = next((one for one in inside if asked & _spellings(one.name)), None)
         if named is not None or asked & _spellings(symbol):
             return named
+    if len(inside) > MOST_DEFINITIONS or len(text) > MOST_TEXT:
+        return None
     lines = text.lower().split("\n")
     texts = [_own_text(one, inside, lines, first_line) for one in inside]
     names = [set(stems(_last_name(one.name))) for one in inside]

@@ -356,6 +356,13 @@ def test_what_a_definition_says_tells_which_was_meant(query: str, expected: str)
     assert (found.name if found is not None else "") == expected
 
 
+@pytest.mark.parametrize(("count", "text"), [(20_000, "x"), (2, "x" * 5_000_000)])
+def test_a_huge_chunk_is_pointed_into_by_name_alone(count: int, text: str) -> None:
+    inside = [Definition(f"value_{n}", 1, 1) for n in range(count)]
+    assert meant(parse("what is the value"), "", inside, text, 1) is None
+    assert meant(parse("value_1"), "", inside, text, 1) == inside[1]
+
+
 WORDS = "parse header Router.resolve parse_http rust tests v1 windows event loop é 行 api a".split()
 QUESTIONS = st.one_of(
     st.text(min_size=1, max_size=40), st.lists(st.sampled_from(WORDS)).map(" ".join)
