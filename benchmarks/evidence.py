@@ -127,9 +127,8 @@ def by_ranks(one: Question, lanes: Sequence[LaneName]) -> float:
 def by_sum(one: Question, lanes: Sequence[LaneName]) -> float:
     """NDCG@10 of the sum of lanes, each divided by its best, without any rule."""
     keys = one.found.candidates
-    return _by_score(
-        one, {key: sum(one.found.evidence.of(lane, key) for lane in lanes) for key in keys}
-    )
+    said = [one.found.evidence.lanes.get(lane, {}) for lane in lanes]
+    return _by_score(one, {key: sum(lane.get(key, 0.0) for lane in said) for key in keys})
 
 
 def _by_score(one: Question, chunks: Mapping[str, float]) -> float:

@@ -44,6 +44,7 @@ from codesearch_resources.upkeep import upkeep
 
 PEER = Path(__file__).with_name("retrieval_peers.py")
 WHOLE = "whole question"
+NO_CALL = 0.5  # milliseconds that asking nothing takes at most
 ALONE = "whole question, nothing between"
 QUESTIONS = (
     "retry with exponential backoff when the server is busy",
@@ -256,6 +257,9 @@ def main() -> None:
     whole = found[ALONE]
     print(f"{chunks} chunks, {arguments.dimensions} dimensions, {len(whole)} questions")
     for name, values in found.items():
+        if statistics.median(values) < NO_CALL:
+            print(f"{name:<36} none in most questions")
+            continue
         p50, p99 = statistics.median(values), percentile(values, 0.99)
         ratio = statistics.median(whole) / p50
         print(

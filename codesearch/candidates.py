@@ -41,6 +41,3 @@ class Evidence:
 
     lanes: Mapping[LaneName, Mapping[str, float]]
     central: Mapping[File, float] = field(default_factory=dict)
-
-    def of(self, lane: LaneName, chunk_id: str) -> float:
-        return self.lanes.get(lane, {}).get(chunk_id, 0.0)

@@ -20,8 +20,8 @@ from codesearch_resources.store import ALL_ROWS
 
 ROWS_AT_MOST = 300_000  # of a table; above, nothing is held of it
 # Of the vectors of a table, of its words, of what is shown of it; above, the table is asked.
-# Measured at 94,384 chunks of 256 numbers: 660 MB in all, 7 KB a chunk, and while `chunks` is read
-# some 500 MB more.
+# Measured at 94,384 chunks of 256 numbers: some 700 MB in all, 7 KB a chunk, and while `chunks` is
+# read several hundred more.
 BYTES_AT_MOST = 192 * 2**20
 DEFINES = 1.0  # what a chunk that defines an asked name is worth in its lane
 BATCH_ROWS = 1_024  # read at once; between two batches the making can be ended
@@ -131,6 +131,8 @@ def _batches(table: Any, columns: Sequence[str], going: Going) -> Iterator[pa.Re
         if not going():
             raise Ended
         yield batch
+    if not going():  # sorting what was read takes its time too
+        raise Ended
 
 
 class _Reading:
@@ -142,7 +144,7 @@ class _Reading:
 
     def add(self, batch: pa.RecordBatch) -> None:
         self.ids += batch["chunk_id"].to_pylist()
-        self._addresses.append(batch["_rowid"].to_numpy())
+        self._addresses.append(batch["_rowid"].to_numpy().copy())  # a view keeps the whole batch
 
     def rows(self) -> Rows:
         addresses = np.concatenate([*self._addresses, np.empty(0, np.uint64)])
@@ -167,16 +169,20 @@ class _ReadingWords(_Reading):
             if self._words.nbytes > BYTES_AT_MOST:
                 self._words = None
         if self._shown is not None:
-            self._shown.append(batch.select(self._columns))
+            every_row = pa.array(range(batch.num_rows), pa.int64())
+            self._shown.append(batch.select(self._columns).take(every_row))
             self._bytes += self._shown[-1].nbytes
             if self._bytes > BYTES_AT_MOST:
                 self._shown = None
 
     def words(self) -> Words:
         postings = self._words.postings() if self._words is not None else None
-        # Made one: a batch may keep more of what was read than its own rows.
-        shown = pa.Table.from_batches(self._shown).combine_chunks() if self._shown else None
-        return Words(self.rows(), postings, shown)
+        return Words(self.rows(), postings, self._table())
+
+    def _table(self) -> pa.Table | None:
+        if self._shown:
+            return pa.Table.from_batches(self._shown).combine_chunks()
+        return pa.table({name: [] for name in self._columns}) if self._shown == [] else None
 
 
 def rows_of(table: Any, going: Going) -> Rows | None:

@@ -32,7 +32,7 @@ HEADER_SUFFIXES = frozenset((".h", ".hpp", ".hh", ".hxx", ".pyi"))
 SOURCE_SUFFIXES = frozenset((".c", ".cc", ".cpp", ".cxx", ".m", ".mm", ".py"))
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # there is one of each path: quick as a key
+@dataclass(frozen=True, slots=True, eq=False)  # a key within one question, and quick
 class PathFacts:
     """What ranking wants to know of a path; made once for each."""
 

@@ -35,28 +35,47 @@ def definitions(symbols: Sequence[Mapping[str, Any]] | None) -> list[Definition]
 def meant(
     query: Query, symbol: str, inside: Sequence[Definition], text: str, first_line: int
 ) -> Definition | None:
-    """The definition a question points at in a chunk that has several; None where none is clear.
+    """The definition a question points at in a chunk; None where it is the chunk's own, or none is
+    clear.
 
-    One that is asked for by its name, else the one whose name and text hold at least half of the
-    asked words and clearly more than any other's, rare ones first. `text` is the chunk's, whose
-    first line is `first_line`; a class that holds others has what is left between them.
+    One that is asked for by its name; else, of several, the one whose name and text hold at least
+    half of the asked words and clearly more than any other's, rare ones first. `text` is the
+    chunk's, whose first line is `first_line`.
     """
-    if {one.name for one in inside} <= {symbol}:
+    names = list(dict.fromkeys(one.name for one in inside))
+    if set(names) <= {symbol}:
         return None
     if query.names:
         asked = set(query.names)
         named = next((one for one in inside if asked & _spellings(one.name)), None)
         if named is not None or asked & _spellings(symbol):
             return named
-    if len(inside) > MOST_DEFINITIONS or len(text) > MOST_TEXT:
+    if not 1 < len(inside) <= MOST_DEFINITIONS or len(text) > MOST_TEXT or len(names) < 2:
         return None
     lines = text.lower().split("\n")
-    texts = [_own_text(one, inside, lines, first_line) for one in inside]
+    texts = _texts(inside, dict(enumerate(lines, first_line)))
+    scores, held = _scores(query, inside, texts)
+    # Overloads, or a property and its setter, are no rivals of each other.
+    best_of = {
+        name: max(s for s, one in zip(scores, inside, strict=True) if one.name == name)
+        for name in names
+    }
+    best, second = sorted(best_of.values(), reverse=True)[:2]
+    at = scores.index(best)
+    clear = best > LEAD * second and held[at] >= SHARE * len(query.stems)
+    return inside[at] if clear else None
+
+
+def _scores(
+    query: Query, inside: Sequence[Definition], texts: Sequence[str]
+) -> tuple[list[float], list[int]]:
+    """What each definition holds of a question, by weight and in words."""
     names = [set(stems(_last_name(one.name))) for one in inside]
     scores, held = [0.0] * len(inside), [0] * len(inside)
     together = (first + second for first, second in pairwise(query.stems))  # as in `back off`
     for word in (*query.stems, *together):
-        root = word.removesuffix("i")  # which is how the stem of `repository` ends
+        # The stem of `repository` ends in an i.
+        root = word.removesuffix("i") if len(word) > SHORTEST else word
         looked_for = len(root) >= SHORTEST
         worth = [
             IN_NAME if word in name else IN_TEXT * (looked_for and root in own)
@@ -65,23 +84,38 @@ def meant(
         rarity = math.log(1 + len(inside) / (1 + sum(map(bool, worth))))
         scores = [score + rarity * one for score, one in zip(scores, worth, strict=True)]
         held = [count + bool(one) for count, one in zip(held, worth, strict=True)]
-    best, second = sorted((*scores, 0.0), reverse=True)[:2]
-    at = scores.index(best)
-    clear = best > LEAD * second and held[at] >= SHARE * len(query.stems)
-    return inside[at] if clear else None
+    return scores, held
 
 
-def _own_text(
-    one: Definition, inside: Sequence[Definition], lines: Sequence[str], first_line: int
-) -> str:
-    """The lines of a definition that are in no other inside it."""
-    held = set(range(one.start_line, one.end_line + 1))
-    for other in inside:
-        smaller = other.end_line - other.start_line < one.end_line - one.start_line
-        if smaller and other.start_line in held:
-            held -= set(range(other.start_line, other.end_line + 1))
-    end = first_line + len(lines)
-    return "\n".join(lines[at - first_line] for at in sorted(held) if first_line <= at < end)
+def _texts(inside: Sequence[Definition], lines: Mapping[int, str]) -> list[str]:
+    """The lines of each definition with those right above it, which are its comment; a class that
+    holds others has what is left."""
+    owner: dict[int, int] = {}
+    by_size = sorted(range(len(inside)), key=lambda at: -_length(inside[at]))
+    for at in by_size:  # what lies inside comes later
+        owner.update(dict.fromkeys(range(inside[at].start_line, inside[at].end_line + 1), at))
+    for at in by_size:
+        start = inside[at].start_line
+        above = owner.get(start - 1)
+        # Its comment is the class's so far, or nobody's.
+        while lines.get(start - 1, "").strip() and owner.get(start - 1) == above:
+            if above is not None and not _holds(inside[above], inside[at], start - 1):
+                break
+            start -= 1
+            owner[start] = at
+    texts: list[list[str]] = [[] for _ in inside]
+    for line in sorted(owner):
+        texts[owner[line]].append(lines.get(line, ""))
+    return ["\n".join(own) for own in texts]
+
+
+def _length(one: Definition) -> int:
+    return one.end_line - one.start_line
+
+
+def _holds(outer: Definition, inner: Definition, line: int) -> bool:
+    """Whether a line above `inner` is in `outer`, around it, and not where that begins."""
+    return outer.start_line < line and inner.end_line <= outer.end_line
 
 
 def _spellings(name: str) -> set[str]:

@@ -207,6 +207,18 @@ def test_search_prints_where_what_and_why_it_may_be_it(sample: Workspace) -> Non
     assert any("│ def call_with_backoff" in line for line in rest)
 
 
+def test_search_shows_the_definition_that_was_meant_of_those_in_a_chunk(
+    make_tree: Callable[..., WorkTree], make_workspace: Callable[..., Workspace]
+) -> None:
+    code = "def open_door():\n    return 1\n\n\n# Burns oil.\ndef light_lantern():\n    return 2\n"
+    workspace = make_workspace(make_tree("api", {"house.py": code}))
+    workspace.index()
+    lines = at(workspace, "search", "what burns oil in a lantern").output.splitlines()
+    assert lines[0].endswith("house.py:1-7  light_lantern  (group, from line 6)")
+    shown = [line.partition("│ ")[2] for line in lines if "│" in line]
+    assert shown == ["def light_lantern():", "    return 2"]
+
+
 def test_search_as_json_has_the_keys_of_the_contract(sample: Workspace) -> None:
     found = json.loads(at(sample, "search", "import the rows of orders", "--json").output)
     assert list(found) == ["query", "took_ms", "notices", "hits"]

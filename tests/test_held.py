@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from conftest import Workspace, WorkTree
 from hypothesis import given
@@ -27,7 +28,7 @@ from codesearch.in_memory import Chunks, Ended, Going, Matrix, Words
 from codesearch.lanes import Centrality
 from codesearch.search import Index
 from codesearch_resources.log_file import LOGGER
-from codesearch_resources.store import Store, set_aside
+from codesearch_resources.store import SOON, Store, set_aside
 
 __all__ = ["sample"]
 
@@ -249,6 +250,36 @@ def making(make: Callable[[Any, Going], Any]) -> Held:
     return holder
 
 
+def test_tables_are_looked_at_as_often_as_their_store_sees_commits() -> None:
+    store = Endless()
+    store.sees_commits = timedelta(hours=1)
+    holder = Held(store)  # type: ignore[arg-type]
+    first = holder.look()
+    assert holder.look() == first
+    holder._looked_at -= 3_601
+    assert holder.look() == first + 1
+    assert timedelta(seconds=2) >= 2 * SOON  # what a store sees is as old again
+
+
+def test_a_table_without_rows_is_held_too() -> None:
+    class Nothing:
+        def count_rows(self) -> int:
+            return 0
+
+        def __getattr__(self, _: str) -> Any:
+            return lambda *_, **__: self
+
+        def to_batches(self, batch_size: int) -> list[pa.RecordBatch]:
+            return []
+
+    words = in_memory.words_of(Nothing(), lambda: True)
+    assert words is not None
+    assert words.shown is not None
+    assert words.read(words.shown, ["c1"]) == {}
+    assert words.postings is not None
+    assert words.best(words.postings, ["row"], 5) == {}
+
+
 def test_closing_waits_for_no_making_and_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(held, "AFTER", 0.0)
     holder = making(endlessly)
@@ -375,8 +406,6 @@ def test_an_edit_that_lanes_do_not_read_leaves_what_is_held(
 
 
 def test_vectors_take_little_more_memory_than_they_are() -> None:
-    import pyarrow as pa
-
     class Table:
         """Rows as LanceDB gives them: batch by batch."""
 

@@ -328,6 +328,7 @@ def test_a_group_without_a_common_name_points_only_where_one_is_clear() -> None:
 STORE = """\
 class Store:
     # a table of one repository
+
     def delete(self, where):
         return self.table.delete(where)
 
@@ -349,11 +350,64 @@ class Store:
     ],
 )
 def test_what_a_definition_says_tells_which_was_meant(query: str, expected: str) -> None:
-    names = {"Store": (11, 21), "Store.delete": (13, 14), "Store.replace": (16, 18)}
-    names["Store.repository_row"] = (20, 21)
+    names = {"Store": (11, 22), "Store.delete": (14, 15), "Store.replace": (17, 19)}
+    names["Store.repository_row"] = (21, 22)
     inside = [Definition(name, *lines) for name, lines in names.items()]
     found = meant(parse(query), "Store", inside, STORE, 11)
     assert (found.name if found is not None else "") == expected
+
+
+CLIENT = """\
+class Client {
+    /** Sends again, with exponential backoff, while the server is busy. */
+    Answer run(Request request) {
+        return loop(request);
+    }
+
+    // The api is asked here.
+    Answer load() {
+        return api.fetch();
+    }
+
+    Answer load(String name) {
+        return get(name);
+    }
+}"""
+INSIDE = [
+    Definition("Client", 1, 15),
+    Definition("Client.run", 3, 5),
+    Definition("Client.load", 8, 10),
+    Definition("Client.load", 12, 14),
+]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("retry with exponential backoff when the server is busy", INSIDE[1]),  # its comment
+        ("how is the api called", INSIDE[2]),
+        ("where is it loaded", INSIDE[2]),  # overloads are no rivals
+        ("client", INSIDE[0]),
+        ("how is a client run and loaded", None),
+    ],
+)
+def test_a_comment_is_of_the_definition_below_it_and_overloads_are_one(
+    query: str, expected: Definition | None
+) -> None:
+    assert meant(parse(query), "", INSIDE, CLIENT, 1) == expected
+
+
+def test_a_rare_word_tells_more_than_one_that_every_definition_has() -> None:
+    inside = [Definition("first", 1, 1), Definition("second", 2, 2), Definition("third", 3, 3)]
+    text = "read row cell grid\nread row cell grid\nread row mutex"
+    assert meant(parse("read the row under a mutex"), "", inside, text, 1) == inside[2]
+
+
+def test_a_lone_definition_is_pointed_at_by_its_name_alone() -> None:
+    inside = [Definition("__all__", 1, 1)]
+    text = "__all__ = ['request', 'timeout']"
+    assert meant(parse("where is the timeout of a request kept"), "", inside, text, 1) is None
+    assert meant(parse("__all__"), "", inside, text, 1) == inside[0]
 
 
 @pytest.mark.parametrize(("count", "text"), [(20_000, "x"), (2, "x" * 5_000_000)])
