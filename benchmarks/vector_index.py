@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from codesearch.lanes import DEPTH, Lanes
+from codesearch.lanes import DEPTH, Lanes, Limit
 from codesearch_resources.coverage import size
 from codesearch_resources.embedders.base import Document
 from codesearch_resources.embedders.embedded import EmbeddedEmbedder
@@ -146,10 +146,10 @@ def measure(vectors: Vectors, questions: Vectors, folder: Path) -> None:
     half = vectors.astype(np.float16)
 
     def approximate(question: Any) -> list[str]:
-        return list(lanes._nearest(name, question, "")["chunk_id"].to_pylist())
+        return list(lanes._nearest(name, question, Limit("", None)))
 
     def in_one(question: Any) -> list[str]:
-        return list(lanes._nearest(name, question, f"repo = {sql('r07')}")["chunk_id"].to_pylist())
+        return list(lanes._nearest(name, question, Limit(f"repo = {sql('r07')}", None)))
 
     def scanned(question: Any) -> list[str]:
         query = store.table(name).search(question, vector_column_name="vector")

@@ -4,7 +4,9 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
+from codesearch.candidates import Candidate
 from codesearch.errors import BadQuery
 from codesearch_assets.chunking.chunk import KINDS
 from codesearch_resources.store import Store, among, sql
@@ -20,6 +22,27 @@ class Filters:
     paths: tuple[str, ...]
     kinds: tuple[str, ...]
 
+    def __bool__(self) -> bool:
+        """Whether anything is filtered."""
+        return any((self.repos, self.languages, self.paths, self.kinds))
+
+    def fitting(self, chunks: Iterable[Candidate]) -> frozenset[str]:
+        """The ids of the chunks that `where` would find."""
+        patterns = [re.compile(glob_regex(glob).removesuffix("$") + r"\Z") for glob in self.paths]
+
+        @cache
+        def fits(path: str) -> bool:
+            return any(pattern.search(path) for pattern in patterns)
+
+        return frozenset(
+            chunk.chunk_id
+            for chunk in chunks
+            if (not self.repos or chunk.repo in self.repos)
+            and (not self.languages or chunk.language in self.languages)
+            and (not self.kinds or chunk.kind in self.kinds)
+            and (not patterns or fits(chunk.path))
+        )
+
     @property
     def where(self) -> str:
         """The filters as an SQL predicate, empty when nothing is filtered."""
@@ -29,6 +52,9 @@ class Filters:
             fits = [f"regexp_like(path, {sql(glob_regex(glob))})" for glob in self.paths]
             clauses.append(f"({' OR '.join(fits)})")
         return " AND ".join(clauses)
+
+
+NO_FILTERS = Filters((), (), (), ())
 
 
 def make_filters(

@@ -7,6 +7,7 @@ leads nowhere, only means that the table has just moved on.
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ ROWS_AT_MOST = 300_000  # of a table; above, nothing is held of it
 # Measured at 94,384 chunks of 256 numbers: some 700 MB in all, 7 KB a chunk, and while `chunks` is
 # read several hundred more.
 BYTES_AT_MOST = 192 * 2**20
+MASKS = 4  # tables that a filter is kept for
 DEFINES = 1.0  # what a chunk that defines an asked name is worth in its lane
 BATCH_ROWS = 1_024  # read at once; between two batches the making can be ended
 
@@ -65,6 +67,24 @@ class Rows:
         return [int(address) for address in self.addresses[known]]
 
 
+class Allowed:
+    """The chunks that a question with filters may find."""
+
+    def __init__(self, ids: frozenset[str]) -> None:
+        self.ids = ids
+        self._masks: dict[int, tuple[Sequence[str], NDArray[np.bool_]]] = {}
+
+    def mask(self, ids: Sequence[str]) -> NDArray[np.bool_]:
+        """For each row of a table, whether its chunk is among them; made once for a table."""
+        found = self._masks.get(id(ids))
+        if found is None:
+            if len(self._masks) > MASKS:  # of tables as they were before
+                self._masks.clear()
+            made = np.fromiter(map(self.ids.__contains__, ids), np.bool_, len(ids))
+            found = self._masks[id(ids)] = (ids, made)
+        return found[1]
+
+
 @dataclass(frozen=True, slots=True)
 class Words:
     """A table that is searched by words: what finds its rows, and what is shown of them."""
@@ -73,9 +93,12 @@ class Words:
     postings: Postings | None
     shown: pa.Table | None
 
-    def best(self, postings: Postings, words: Iterable[str], depth: int) -> dict[str, float]:
+    def best(
+        self, postings: Postings, words: Iterable[str], depth: int, allowed: Allowed | None
+    ) -> dict[str, float]:
         """The BM25 scores of the `depth` best chunks, best first, equally good ones by id."""
-        places, scores = postings.best(words, depth)
+        mask = allowed.mask(self.rows.ids) if allowed is not None else None
+        places, scores = postings.best(words, depth, mask)
         ids = [self.rows.ids[place] for place in places]
         ranked = sorted(zip(scores, ids, strict=True), key=lambda one: (-one[0], one[1]))
         return {chunk_id: score for score, chunk_id in ranked}
@@ -95,11 +118,13 @@ class Chunks:
     candidates: Mapping[str, Candidate]
     named: Inverted  # by look-up names
 
-    def defining(self, names: Iterable[str], most: int) -> dict[str, float]:
+    def defining(
+        self, names: Iterable[str], most: int, allowed: Allowed | None
+    ) -> dict[str, float]:
         """The first chunks that define any of these names, by id."""
-        ids = self.words.rows.ids
-        found = sorted(ids[place] for place in self.named.holding(names)[:most])
-        return dict.fromkeys(found, DEFINES)
+        found = (self.words.rows.ids[place] for place in self.named.holding(names))
+        fitting = (key for key in found if allowed is None or key in allowed.ids)
+        return dict.fromkeys(sorted(islice(fitting, most)), DEFINES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +134,9 @@ class Matrix:
     ids: Sequence[str]
     vectors: Floats
 
-    def nearest(self, vector: Floats, depth: int) -> dict[str, float]:
+    def nearest(
+        self, vector: Floats, depth: int, allowed: Allowed | None = None
+    ) -> dict[str, float]:
         """The cosine similarity of the `depth` rows nearest to a vector, by chunk id, nearest
         first; of equally near ones those with the lowest ids. Nothing is near to a vector of
         length 0."""
@@ -119,6 +146,12 @@ class Matrix:
         # Not `@`: threads of a BLAS spin while they wait, which slows what comes after.
         likeness = np.vecdot(self.vectors, vector / length)
         rows = len(likeness)
+        if allowed is not None:
+            mask = allowed.mask(self.ids)
+            likeness = np.where(mask, likeness, -np.inf)
+            depth = min(depth, int(np.count_nonzero(mask)))
+            if not depth:
+                return {}
         least = np.partition(likeness, rows - depth)[rows - depth] if depth < rows else -np.inf
         near = np.flatnonzero(likeness >= least)
         found = zip((-likeness[near]).tolist(), (self.ids[at] for at in near.tolist()), strict=True)

@@ -12,14 +12,26 @@ import pyarrow as pa
 
 from codesearch.candidates import Candidate, Evidence, File, LaneName
 from codesearch.errors import BadQuery
+from codesearch.filters import Filters
 from codesearch.held import Held
-from codesearch.in_memory import COLUMNS, DEFINES, SHOWN, Floats, Matrix, Rows, candidates
+from codesearch.in_memory import (
+    COLUMNS,
+    DEFINES,
+    SHOWN,
+    Allowed,
+    Chunks,
+    Floats,
+    Matrix,
+    Rows,
+    candidates,
+)
 from codesearch.query import MOST_TERMS, Query
 from codesearch_resources.embedders.base import Embedder, EmbeddingError
 from codesearch_resources.store import State, Store, of_repo, sql
 
 DEPTH = 200  # chunks a lane contributes
 SYMBOL_DEPTH = 50
+LIMITS = 8  # filters that are kept ready
 MOST_FILES = 5  # that a message names
 REFINE = 10  # one bit a dimension in the index, so look at ten times as many real vectors
 ROWS_PER_PARTITION = 8_192  # LanceDB's default for IVF
@@ -40,6 +52,19 @@ class Found:
     notices: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a question is limited to: as SQL, and among the chunks that are held."""
+
+    where: str
+    allowed: Allowed | None  # None where nothing is filtered, or no chunks are held
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether what is held can answer."""
+        return not self.where or self.allowed is not None
+
+
 class Lanes:
     """All lanes over one store."""
 
@@ -48,6 +73,7 @@ class Lanes:
         self._embedder = embedder
         self._held = Held(store)
         self._central = Centrality(store)
+        self._limits: tuple[Chunks, dict[Filters, Limit]] | None = None
         self.pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="lane")
 
     def close(self) -> None:
@@ -62,18 +88,19 @@ class Lanes:
         """Hold now what would be held after some seconds of questions."""
         self._held.warm()
 
-    def find(self, query: Query, where: str) -> Found:
-        """Ask every lane for `query` under the SQL filter `where` (empty: everything)."""
+    def find(self, query: Query, filters: Filters) -> Found:
+        """Ask every lane for `query` among the chunks that `filters` let through."""
         look = self._held.look()
+        limit = self._limit(filters)
         found = Found()
         if query.cut:
             found.notices.append(f"the question is long: its first {MOST_TERMS} words were used")
-        chunks = self._words("chunks", query, where)
-        summaries = self._words("summaries", query, where)
-        symbols = self._symbols(query, where)
+        chunks = self._words("chunks", query, limit)
+        summaries = self._words("summaries", query, limit)
+        symbols = self._symbols(query, limit)
         vector = self._vector(query, found)
-        by_code = self.pool.submit(self._nearest, self._store.code_vectors, vector, where)
-        by_summary = self.pool.submit(self._nearest, self._store.summary_vectors, vector, where)
+        by_code = self.pool.submit(self._nearest, self._store.code_vectors, vector, limit)
+        by_summary = self.pool.submit(self._nearest, self._store.summary_vectors, vector, limit)
         lanes: dict[LaneName, dict[str, float]] = {
             "bm25": chunks(),
             "summary_bm25": summaries(),
@@ -84,24 +111,38 @@ class Lanes:
         self._complete(found, lanes, look)
         return found
 
-    def near(self, chunk_id: str, where: str) -> Found:
+    def near(self, chunk_id: str, filters: Filters) -> Found:
         """The chunks whose code lies nearest to a stored chunk's, that chunk left out.
 
         Nothing is found where the chunk has no vector yet.
         """
         look = self._held.look()
+        limit = self._limit(filters)
         found = Found()
         vectors = self._store.code_vectors
         stored = self._store.read_keys(vectors, ["chunk_id", "vector"], "chunk_id", [chunk_id])
         stored = stored.filter(stored["vector"].is_valid())  # a text that was refused has none
         if stored.num_rows:
             vector = stored["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            scores = self._nearest(vectors, vector.astype(np.float32), where)
+            scores = self._nearest(vectors, vector.astype(np.float32), limit)
             near = {key: score for key, score in scores.items() if key != chunk_id}
             self._complete(found, {"vectors": near}, look)
         else:
             found.notices.append("this chunk has no vector yet: run `codesearch index`")
         return found
+
+    def _limit(self, filters: Filters) -> Limit:
+        """The filters made ready; those asked last are kept while the chunks stand as they are."""
+        chunks = self._held.chunks() if filters else None
+        if chunks is None:
+            return Limit(filters.where, None)
+        limits = self._limits
+        if limits is None or limits[0] is not chunks or len(limits[1]) > LIMITS:
+            limits = self._limits = (chunks, {})
+        if filters not in limits[1]:
+            allowed = Allowed(filters.fitting(chunks.candidates.values()))
+            limits[1][filters] = Limit(filters.where, allowed)
+        return limits[1][filters]
 
     def shown(self, ids: Sequence[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
         """What is shown of chunks: rows with text, lines and symbols, each from one row, without
@@ -151,12 +192,12 @@ class Lanes:
             return None
         return vector
 
-    def _words(self, name: str, query: Query, where: str) -> Begun:
+    def _words(self, name: str, query: Query, limit: Limit) -> Begun:
         held = self._held.words(name)
-        if held is not None and held.postings is not None and not where:
-            return partial(held.best, held.postings, query.terms, DEPTH)
+        if held is not None and held.postings is not None and limit.in_memory:
+            return partial(held.best, held.postings, query.terms, DEPTH, limit.allowed)
         rows, text = held.rows if held is not None else None, " ".join(query.terms)
-        return self.pool.submit(self._full_text, name, text, where, rows).result
+        return self.pool.submit(self._full_text, name, text, limit.where, rows).result
 
     def _full_text(self, name: str, text: str, where: str, rows: Rows | None) -> dict[str, float]:
         from lancedb.query import MatchQuery
@@ -169,13 +210,13 @@ class Lanes:
 
         return _best_first(self._scores(name, question, "_score", rows))
 
-    def _symbols(self, query: Query, where: str) -> Begun:
+    def _symbols(self, query: Query, limit: Limit) -> Begun:
         if not query.names:
             return dict
         held = self._held.chunks()
-        if held is not None and not where:
-            return partial(held.defining, query.names, SYMBOL_DEPTH)
-        return self.pool.submit(self._defining, query, where).result
+        if held is not None and limit.in_memory:
+            return partial(held.defining, query.names, SYMBOL_DEPTH, limit.allowed)
+        return self.pool.submit(self._defining, query, limit.where).result
 
     def _defining(self, query: Query, where: str) -> dict[str, float]:
         asked = f"array_has_any(names, [{', '.join(map(sql, query.names))}])"
@@ -186,13 +227,13 @@ class Lanes:
         )
         return dict.fromkeys(sorted(found["chunk_id"].to_pylist()), DEFINES)
 
-    def _nearest(self, name: str, vector: Floats | None, where: str) -> dict[str, float]:
+    def _nearest(self, name: str, vector: Floats | None, limit: Limit) -> dict[str, float]:
         if vector is None:
             return {}
         held = self._held.vectors(name)
-        if isinstance(held, Matrix) and not where:
-            return held.nearest(vector, DEPTH)
-        rows = self._store.count(name)
+        if isinstance(held, Matrix) and limit.in_memory:
+            return held.nearest(vector, DEPTH, limit.allowed)
+        rows, where = self._store.count(name), limit.where
 
         def question(table: Any) -> Any:
             query = (

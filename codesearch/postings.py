@@ -54,9 +54,11 @@ class Postings:
     size: int
     filled: int
 
-    def best(self, words: Iterable[str], depth: int) -> tuple[list[int], list[float]]:
+    def best(
+        self, words: Iterable[str], depth: int, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[list[int], list[float]]:
         """The `depth` best rows that hold any of these words, and their BM25 scores; of equally
-        good ones the first."""
+        good ones the first. With `allowed` [size] of the rows for which it holds."""
         scores = np.zeros(self.size, np.float32)
         for word in words:
             where = self.inverted.slice_of(word)
@@ -64,6 +66,8 @@ class Postings:
                 rarity = math.log(1 + (self.filled - held + 0.5) / (held + 0.5))
                 # A row stands at most once among those of a word.
                 scores[self.inverted.rows[where]] += np.float32(rarity) * self.weights[where]
+        if allowed is not None:
+            scores *= allowed
         found = np.flatnonzero(scores)
         if depth < len(found):
             least = np.partition(scores, self.size - depth)[self.size - depth]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from codesearch.candidates import Candidate
 from codesearch.errors import BadQuery, NoConfiguration, NotIndexed, SearchError
 from codesearch.expected import explain_expected
-from codesearch.filters import Filters, check_filters, make_filters
+from codesearch.filters import NO_FILTERS, Filters, check_filters, make_filters
 from codesearch.hits import Answer, Chosen, Hit, apart, choose
 from codesearch.lanes import Found, chunk_at
 from codesearch.query import Query, parse
@@ -100,7 +100,7 @@ class Index:
             return rank(parsed, found.candidates, found.evidence, most)
 
         def find() -> Found:
-            return self._serving.lanes.find(parsed, asked.filters.where)
+            return self._serving.lanes.find(parsed, asked.filters)
 
         found, hits = self._settle(parsed, asked, find, ranked)
         notices = (*self._not_indexed(asked), *self.notices(), *found.notices)
@@ -115,7 +115,7 @@ class Index:
     def find(self, query: str) -> Found:
         """What every lane finds for a question, before any ranking: for benchmarks."""
         self._standing()
-        return self._serving.lanes.find(parse(readable(query)), "")
+        return self._serving.lanes.find(parse(readable(query)), NO_FILTERS)
 
     def related(self, hit: Hit, **options: Unpack[Options]) -> list[Hit]:
         """The code nearest to a hit's, in every repository, nearest first; the hit left out."""
@@ -133,7 +133,7 @@ class Index:
         chunk_id = chunk_at(self.store, readable(place), of, options.get("repos") or ())
 
         def find() -> Found:
-            return self._serving.lanes.near(chunk_id, asked.filters.where)
+            return self._serving.lanes.near(chunk_id, asked.filters)
 
         def ranked(found: Found, most: int | None) -> list[RankedFile]:
             return rank_near(found.candidates, found.evidence)

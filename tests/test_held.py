@@ -277,7 +277,7 @@ def test_a_table_without_rows_is_held_too() -> None:
     assert words.shown is not None
     assert words.read(words.shown, ["c1"]) == {}
     assert words.postings is not None
-    assert words.best(words.postings, ["row"], 5) == {}
+    assert words.best(words.postings, ["row"], 5, None) == {}
 
 
 def test_closing_waits_for_no_making_and_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 """Lanes: what each finds in a real index, and what is asked when one of them cannot answer."""
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from sample import sample
 
 import codesearch.lanes as lanes_module
 from codesearch.candidates import LANES
+from codesearch.filters import NO_FILTERS, Filters, make_filters
 from codesearch.lanes import BELOW, Found, Lanes
 from codesearch.query import parse
 from codesearch_resources.embedders.base import EmbeddingError
@@ -26,12 +29,14 @@ class Mute(EmbeddedEmbedder):
         raise EmbeddingError("the server is away")
 
 
-def find(workspace: Workspace, query: str, where: str = "", embedder: object = None) -> Found:
+def find(
+    workspace: Workspace, query: str, filters: Filters = NO_FILTERS, embedder: object = None
+) -> Found:
     used = embedder or EmbeddedEmbedder()
     store = Store(workspace.settings.data_dir, used.id, used.dimensions)
     lanes = Lanes(store, used)
     try:
-        return lanes.find(parse(query), where)
+        return lanes.find(parse(query), filters)
     finally:
         lanes.close()
 
@@ -54,9 +59,56 @@ def test_a_symbol_is_found_however_it_is_spelled(sample: Workspace, spelling: st
 
 
 def test_every_lane_keeps_to_the_filter(sample: Workspace) -> None:
-    found = find(sample, "ParseHeader call_with_backoff drawSalesChart", "repo = 'web'")
+    filters = make_filters(["web"], None, None, None)
+    found = find(sample, "ParseHeader call_with_backoff drawSalesChart", filters)
     assert {chunk.repo for chunk in found.candidates.values()} == {"web"}
     assert any(found.order.values())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"repos": ["web", "api"]},
+        {"languages": ["python", "go"]},
+        {"kinds": ["function", "class"], "repos": ["api"]},
+        {"paths": ["src/**", "*.go"]},
+        {"paths": ["client.py"], "languages": ["Python"]},
+        {"paths": ["no/such/*"]},
+    ],
+)
+def test_filters_let_through_in_memory_what_they_do_in_a_table(
+    sample: Workspace, given: dict[str, list[str]]
+) -> None:
+    filters = make_filters(*(given.get(name) for name in ("repos", "languages", "paths", "kinds")))
+    assert bool(filters) == bool(given)
+    with sample.open() as index:
+        index.warm()
+        chunks = index._serving.lanes._held.chunks()
+        assert chunks is not None
+        found = index.store.read("chunks", ["chunk_id"], filters.where)["chunk_id"].to_pylist()
+        assert filters.fitting(chunks.candidates.values()) == set(found)
+
+
+def test_a_held_index_keeps_to_the_filter_without_asking_a_table(
+    sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sample.open() as index:
+        index.warm()
+        expected = index.search("ParseHeader call_with_backoff", repos=["api"])
+        assert {hit.repo for hit in expected} == {"api"}
+        asked: list[str] = []
+        ask = index.store.ask
+
+        def noting(name: str, question: Any) -> Any:
+            asked.append(name)
+            return ask(name, question)
+
+        monkeypatch.setattr(index.store, "ask", noting)
+        monkeypatch.setattr(index._serving.lanes._held, "_looked_at", math.inf)
+        found = index.search("ParseHeader call_with_backoff", repos=["api"])
+        assert [hit.path for hit in found] == [hit.path for hit in expected]
+        assert set(asked) <= {"repositories"}
 
 
 def test_evidence_lies_between_nought_and_one_and_the_best_is_one(sample: Workspace) -> None:
