@@ -174,6 +174,8 @@ class Lanes:
     ) -> dict[str, dict[str, Any]]:
         """Rows by their addresses, those that are still there."""
         addresses = rows.of(ids)
+        if not addresses:
+            return {}
         taken: pa.Table = self._store.ask(
             name, lambda t: t.take_row_ids(addresses).select(["chunk_id", *columns]).to_arrow()
         )
