@@ -50,7 +50,7 @@ def meant(
         named = next((one for one in inside if asked & _spellings(one.name)), None)
         if named is not None or asked & _spellings(symbol):
             return named
-    if not 1 < len(inside) <= MOST_DEFINITIONS or len(text) > MOST_TEXT or len(names) < 2:
+    if len(names) < 2 or len(inside) > MOST_DEFINITIONS or len(text) > MOST_TEXT:
         return None
     lines = text.lower().split("\n")
     texts = _texts(inside, dict(enumerate(lines, first_line)))
