@@ -212,8 +212,8 @@ def holding_nothing(settings: Settings) -> Index:
 
 
 def peer_times(python: str, corpus: Path, rounds: int) -> dict[str, list[float]]:
-    """The peer's milliseconds for the same questions over the same files, once built, for as many
-    hits as fill ten files and for ten."""
+    """The peer's milliseconds for the same questions over the same files, once built, for ten hits
+    and for as many as where its answers are judged."""
     folder = corpus / "files"
     for entry in load(corpus / "codesearch.yaml").repositories:
         target = folder / entry.name

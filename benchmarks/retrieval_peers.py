@@ -5,8 +5,9 @@ In: [{"folder": of files, "queries": [...]}, ...] as JSON on standard input; out
 One hit a file. semble runs with its model absent: BM25 and its ranking rules.
 
 With "times": true it does the work of its defaults instead, over random vectors of the length of
-its own model's, for as many hits as it takes to fill ten files and for ten; answered is
-{"ten files": [milliseconds], "ten hits": [...]}, and nothing about what was found.
+its own model's, for ten hits (of which ten to twelve fill ten files) and for as many as it is asked
+for where its answers are judged; answered is {"10 hits": [milliseconds], "50 hits": [...]}, and
+nothing about what was found.
 """
 
 import json
@@ -53,11 +54,11 @@ def build(folder: str, model: NoModel | RandomModel) -> Any:
 def times_of(one: dict[str, Any]) -> dict[str, list[float]]:
     built = build(one["folder"], RandomModel())
     found: dict[str, list[float]] = {}
-    for name, hits in (("ten files", HITS), ("ten hits", FILES)):
+    for hits in (FILES, HITS):
         for query in one["queries"]:
             started = time.perf_counter()
             built.search(query, top_k=hits)
-            found.setdefault(name, []).append((time.perf_counter() - started) * 1000)
+            found.setdefault(f"{hits} hits", []).append((time.perf_counter() - started) * 1000)
     return found
 
 
