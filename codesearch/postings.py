@@ -68,10 +68,11 @@ class Postings:
                 scores[self.inverted.rows[where]] += np.float32(rarity) * self.weights[where]
         if allowed is not None:
             scores *= allowed
-        found = np.flatnonzero(scores)
+        found = np.flatnonzero(scores > 0)
         if depth < len(found):
-            least = np.partition(scores, self.size - depth)[self.size - depth]
-            found = np.flatnonzero(scores >= least)
+            # Of those alone: a partition is slow where most are equal.
+            worth = scores[found]
+            found = found[worth >= np.partition(worth, -depth)[-depth]]
         order = np.argsort(-scores[found], kind="stable")[:depth]
         return found[order].tolist(), scores[found[order]].tolist()
 
