@@ -450,3 +450,19 @@ def test_nested_functions_two_thousand_deep() -> None:
     data = "".join(f"{' ' * n}def f{n}():\n" for n in range(900)).encode() + b" " * 900 + b"pass\n"
 
     assert_covers(cut(data, "a.py"), data)
+
+
+@pytest.mark.parametrize("branches", [2, 5, 9])
+@pytest.mark.parametrize("rows", [3, 12, 30])
+def test_branches_of_the_preprocessor_are_cut_once_each(branches: int, rows: int) -> None:
+    """Each `#elif` holds all that follow it, and the last one most of the lines."""
+    body = "\n".join(f"  x += {n};" for n in range(rows))
+    one = f"struct ctx {{ int a; }};\nstatic int init(int x)\n{{\n{body}\n  return x;\n}}\n"
+    last = "".join(one.replace("init", f"init{n}") for n in range(8))
+    parts = [f"{'#elif' if n else '#if'} defined(LIB{n})\n{one}" for n in range(branches)]
+    data = "".join([*parts, "#else\n", last, "#endif\n"]).encode()
+    chunks = cut(data, "lib/hash.c")
+    assert chunks.outcome == "parsed"
+    assert_covers(chunks, data)
+    defined = {one.name for chunk in chunks.chunks for one in chunk.symbols}
+    assert defined == {"ctx", "init", *(f"init{n}" for n in range(8))}

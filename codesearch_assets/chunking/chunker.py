@@ -26,7 +26,7 @@ from codesearch_assets.chunking.units import rows
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-CHUNKER_VERSION = 5  # raised whenever other chunks come out for the same bytes
+CHUNKER_VERSION = 6  # raised whenever other chunks come out for the same bytes
 
 _LONG_LINE = 5000
 _LONG_SHARE = 0.6

@@ -149,7 +149,7 @@ class Cutter:
             run = []
             if size > WHOLE_FUNCTION and unit.head:  # decorators or a docstring that fill pages
                 drafts += self._by_lines(unit, scope)
-            elif size > self._limit(unit, scope):
+            elif size > self._limit(unit, scope) and not unit.head:  # its nodes go beyond it
                 drafts += self._cut(unit, scope, depth)
             else:
                 drafts.append(_Draft([unit], scope))
@@ -288,11 +288,14 @@ class Cutter:
         return lead + self._descended(body.children)
 
     def _descended(self, nodes: list[Node]) -> list[Node]:
-        """Go down while one node has nearly all the rows and is no definition itself."""
+        """Go down while one node has nearly all the rows and is no definition itself.
+
+        Of all there were: each of many `#elif` has nearly all of what the one before it has.
+        """
+        whole = rows(nodes[-1])[1] - rows(nodes[0])[0] if nodes else 0
         while nodes:
             spans = [last - first for first, last in map(rows, nodes)]
             largest = max(range(len(nodes)), key=spans.__getitem__)
-            whole = rows(nodes[-1])[1] - rows(nodes[0])[0]
             node = nodes[largest]
             if spans[largest] < whole * _DOMINANT or not node.child_count:
                 break
