@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codesearch.candidates import Evidence, LaneName
+from codesearch.candidates import Evidence, Floats, LaneName, some
 from codesearch.evaluation import BenchRepository, Task
 from codesearch.lanes import Found
 from codesearch.metrics import Place, covers
@@ -23,7 +23,6 @@ from codesearch_resources.discovery import slug
 RULES = tuple(rule for rule in WEIGHTS if rule != "likeness")
 CUTOFF = 10
 GRID = (0.0, 0.5, 1.0, 2.0, 3.0)
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,56 +88,56 @@ def scores(questions: Sequence[Question], weights: Mapping[str, float]) -> Float
 
 
 def reranked(
-    questions: Sequence[Question], change: Callable[[Question], Mapping[LaneName, object]]
+    questions: Sequence[Question], change: Callable[[Question], Mapping[LaneName, Floats]]
 ) -> list[Question]:
     """The questions with other evidence; a chunk that no lane is left of drops out."""
     made = []
     for one in questions:
-        lanes: Mapping[LaneName, Mapping[str, float]] = change(one)  # type: ignore[assignment]
-        left = {key for lane in lanes for key in one.found.order.get(lane, ())}
+        lanes, before = change(one), one.found
+        none = np.empty(0, np.intp)
+        orders = {lane: before.order.get(lane, none) for lane in lanes}
+        left = np.unique(np.concatenate([none, *orders.values()]))
+        files = np.unique(before.candidates.file_of[left])
         found = Found(
-            {key: chunk for key, chunk in one.found.candidates.items() if key in left},
-            Evidence(lanes, one.found.evidence.central),
-            {lane: one.found.order.get(lane, []) for lane in lanes},
+            some(before.candidates.known, before.candidates.places[left]),
+            Evidence(
+                {lane: said[left] for lane, said in lanes.items()}, before.evidence.central[files]
+            ),
+            {lane: np.searchsorted(left, order) for lane, order in orders.items()},
         )
         made.append(question(one.repo, one.task, found))
     return made
 
 
-def without(lane: LaneName) -> Callable[[Question], Mapping[LaneName, object]]:
+def without(lane: LaneName) -> Callable[[Question], Mapping[LaneName, Floats]]:
     """Evidence of all lanes but one."""
     return lambda one: {name: s for name, s in one.found.evidence.lanes.items() if name != lane}
 
 
 def by_lane(one: Question, lane: LaneName) -> float:
     """NDCG@10 of a lane by itself: files by their best chunk."""
-    return _by_score(one, dict(one.found.evidence.lanes.get(lane, {})))
+    return by_sum(one, [lane])
 
 
 def by_ranks(one: Question, lanes: Sequence[LaneName]) -> float:
     """NDCG@10 of reciprocal rank fusion (constant 60) of lanes, without any rule."""
-    total: dict[str, float] = {}
+    total = np.zeros(len(one.found.candidates))
     for lane in lanes:
-        for place, key in enumerate(one.found.order.get(lane, ()), 1):
-            total[key] = total.get(key, 0.0) + 1 / (60 + place)
+        order = one.found.order[lane]
+        total[order] += 1 / (60 + np.arange(1, len(order) + 1))
     return _by_score(one, total)
 
 
 def by_sum(one: Question, lanes: Sequence[LaneName]) -> float:
     """NDCG@10 of the sum of lanes, each divided by its best, without any rule."""
-    keys = one.found.candidates
-    said = [one.found.evidence.lanes.get(lane, {}) for lane in lanes]
-    return _by_score(one, {key: sum(lane.get(key, 0.0) for lane in said) for key in keys})
+    none = np.zeros(len(one.found.candidates))
+    return _by_score(one, sum((one.found.evidence.lanes.get(lane, none) for lane in lanes), none))
 
 
-def _by_score(one: Question, chunks: Mapping[str, float]) -> float:
-    best: dict[tuple[str, str], float] = {}
-    for key, score in chunks.items():
-        if key in one.found.candidates:
-            file = one.found.candidates[key].file
-            best[file] = max(best.get(file, 0.0), score)
-    values = np.array([best.get(file, 0.0) for file in one.files])
-    return ndcg(one.answers[np.argsort(-values, kind="stable")])
+def _by_score(one: Question, chunks: Floats) -> float:
+    starts = np.array(one.found.candidates.starts[:-1])
+    best = np.maximum.reduceat(chunks, starts) if len(starts) else chunks
+    return ndcg(one.answers[np.argsort(-best, kind="stable")])
 
 
 def interval(values: Floats, seed: int = 0, rounds: int = 2_000) -> tuple[float, float]:

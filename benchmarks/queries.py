@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from codesearch import in_memory
 from codesearch.evaluation import BRANCH
-from codesearch.lanes import DEPTH
+from codesearch.lanes import DEPTHS
 from codesearch.search import Index
 from codesearch_resources.embedders.base import Kind
 from codesearch_resources.embedders.embedded import EmbeddedEmbedder
@@ -169,7 +169,8 @@ def nearest(matrix: NDArray[np.float32], vector: NDArray[np.float32]) -> NDArray
 
     Not by `@`: the threads of a BLAS go on spinning for a while, and slow the next question.
     """
-    return np.argpartition(np.vecdot(matrix, vector), -DEPTH)[-DEPTH:]
+    depth = DEPTHS["vectors"]
+    return np.argpartition(np.vecdot(matrix, vector), -depth)[-depth:]
 
 
 def measure(index: Index, bare: Index, rounds: int) -> dict[str, list[float]]:

@@ -21,7 +21,6 @@ import numpy as np
 from doc_comments import moved
 from evidence import (
     RULES,
-    Floats,
     Question,
     ask,
     by_lane,
@@ -35,7 +34,7 @@ from evidence import (
     without,
 )
 
-from codesearch.candidates import LANES, LaneName
+from codesearch.candidates import LANES, Floats, LaneName
 from codesearch.evaluation import BenchRepository, find_clones, index_bench, read_bench
 from codesearch.metrics import Place, score
 from codesearch.ranking import WEIGHTS
@@ -88,12 +87,10 @@ def variants(questions: Sequence[Question]) -> dict[str, Floats]:
     return found
 
 
-def _summaries_in_text(one: Question) -> Mapping[Any, object]:
-    lanes = dict(one.found.evidence.lanes)
-    text, told = lanes.get("bm25", {}), lanes.get("summary_bm25", {})
-    total = {key: text.get(key, 0.0) + 0.5 * told.get(key, 0.0) for key in {*text, *told}}
-    best = max(total.values(), default=1.0)
-    return lanes | {"bm25": {key: value / best for key, value in total.items()}}
+def _summaries_in_text(one: Question) -> Mapping[LaneName, Floats]:
+    lanes = one.found.evidence.lanes
+    total = lanes["bm25"] + 0.5 * lanes["summary_bm25"]
+    return {**lanes, "bm25": total / (total.max(initial=0.0) or 1.0)}
 
 
 def exported(groups: Groups, clones: Mapping[str, Path], work: Path) -> list[Path]:

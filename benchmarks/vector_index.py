@@ -24,7 +24,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from codesearch.lanes import DEPTH, Lanes, Limit
+from codesearch.candidates import Placed
+from codesearch.lanes import DEPTHS, Lanes, Limit
 from codesearch_resources.coverage import size
 from codesearch_resources.embedders.base import Document
 from codesearch_resources.embedders.embedded import EmbeddedEmbedder
@@ -37,6 +38,7 @@ SUFFIXES = (
 QUESTIONS = 200
 LINES = (40, 30, 24, 18, 12, 9, 7, 5)  # of a window; the largest that gives enough of them
 BATCH = 20_000
+DEPTH = DEPTHS["vectors"]
 MOST_BYTES = 400_000  # of a file
 
 Vectors = NDArray[np.float32]
@@ -128,6 +130,13 @@ def recall(found: list[list[str]], exact: list[list[str]], most: int) -> float:
     return float(np.mean(shares))
 
 
+def _nearest(lanes: Lanes, name: str, question: Any, limit: Limit) -> list[str]:
+    """The ids of the nearest chunks, nearest first."""
+    found = lanes._nearest(name, question, limit, DEPTH)()
+    scores = found.by_id() if isinstance(found, Placed) else found
+    return sorted(scores, key=lambda key: -scores[key])
+
+
 def measure(vectors: Vectors, questions: Vectors, folder: Path) -> None:
     width = vectors.shape[1]
     store = Store(folder, "bench", width)
@@ -146,10 +155,10 @@ def measure(vectors: Vectors, questions: Vectors, folder: Path) -> None:
     half = vectors.astype(np.float16)
 
     def approximate(question: Any) -> list[str]:
-        return list(lanes._nearest(name, question, Limit("", None)))
+        return _nearest(lanes, name, question, Limit(""))
 
     def in_one(question: Any) -> list[str]:
-        return list(lanes._nearest(name, question, Limit(f"repo = {sql('r07')}", None)))
+        return _nearest(lanes, name, question, Limit(f"repo = {sql('r07')}"))
 
     def scanned(question: Any) -> list[str]:
         query = store.table(name).search(question, vector_column_name="vector")

@@ -5,12 +5,14 @@ words of every chunk, so what tells chunks apart is the name of the definition: 
 has the figures.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
-from codesearch.candidates import LANES, Candidate, Evidence, LaneName
-from codesearch.definition_names import DefinitionName, names_of, rarity
-from codesearch.paths import PREFIX_MATCH, PREFIX_WORTH
+import numpy as np
+
+from codesearch.alike import PREFIX_MATCH, PREFIX_WORTH, start, with_starts
+from codesearch.candidates import LANES, Candidate, Candidates, Evidence, Floats
+from codesearch.definition_names import DefinitionNames, NameWords, names_of, rarity
 from codesearch.query import Query
 
 # Against at most 1 of each of four lanes.
@@ -26,59 +28,76 @@ class AskedNames:
 
     def __init__(self, query: Query) -> None:
         self.query = query
-        self._worth = dict.fromkeys(query.stems, 1.0)
-        for first, second in pairwise(query.stems):
-            self._worth.setdefault(first + second, 1.0)
-        self._starts = {word[:PREFIX_MATCH] for word in query.stems if len(word) >= PREFIX_MATCH}
+        self._worth = _Worth(query)
+        self._may_match = with_starts(self._worth)
+        self._shares: dict[NameWords, float] = {}
 
-    def share(self, words: Collection[str]) -> float:
+    def may_match(self, names: NameWords | DefinitionNames) -> bool:
+        """Whether any was asked for; most were not."""
+        return not self._may_match.isdisjoint(names.may_match)
+
+    def share(self, name: NameWords) -> float:
         """The share of a name's words that was asked for; one that begins alike counts less."""
-        return sum(map(self._asked, words)) / len(words) if words else 0.0
+        share = self._shares.get(name)
+        if share is None:
+            asked = sum(map(self._worth.__getitem__, name.words)) if self.may_match(name) else 0.0
+            share = self._shares[name] = asked / max(len(name.words), 1)
+        return share
 
-    def _asked(self, word: str) -> float:
-        worth = self._worth.get(word)
-        if worth is None:
-            alike = len(word) >= PREFIX_MATCH and word[:PREFIX_MATCH] in self._starts
-            worth = self._worth[word] = PREFIX_WORTH if alike else 0.0
+
+class _Worth(dict[str, float]):
+    """What a word is worth: 1 where it was asked for, or is two asked ones run together."""
+
+    def __init__(self, query: Query) -> None:
+        together = (first + second for first, second in pairwise(query.stems))
+        super().__init__(dict.fromkeys((*query.stems, *together), 1.0))
+        self._starts = {start(word) for word in query.stems if len(word) >= PREFIX_MATCH}
+
+    def __missing__(self, word: str) -> float:
+        alike = len(word) >= PREFIX_MATCH and start(word) in self._starts
+        worth = self[word] = PREFIX_WORTH if alike else 0.0
         return worth
 
 
+def strengths(candidates: Candidates, evidence: Evidence) -> Floats:
+    """What the lanes say of each candidate, each against the best of its file [candidates]."""
+    total = np.zeros(len(candidates))
+    starts = np.array(candidates.starts[:-1])
+    for lane in LANES:
+        said = evidence.lanes.get(lane)
+        if said is not None and len(said) and lane != "symbol":
+            best = np.maximum.reduceat(said, starts)
+            total += said / np.where(best > 0, best, 1.0)[candidates.file_of]
+    return total
+
+
 def best_first(
-    asked: AskedNames, members: Sequence[Candidate], evidence: Evidence
+    asked: AskedNames, members: Sequence[Candidate], said: Sequence[float]
 ) -> list[tuple[Candidate, float]]:
-    """The chunks of one file with their scores; ties by line."""
-    lanes = [_lane(lane, members, evidence) for lane in LANES if lane != "symbol"]
-    named = _named(asked, [names_of(chunk) for chunk in members])
-    scored = []
-    for place, chunk in enumerate(members):
-        found = sum(lane[place] for lane in lanes) + named[place]
-        found += DEFINES * sum(name in chunk.names for name in asked.query.names)
-        scored.append((chunk, found))
+    """The chunks of one file with their scores, by their strengths and names; ties by line."""
+    found = [
+        score + named
+        for score, named in zip(said, _named(asked, [names_of(c) for c in members]), strict=True)
+    ]
+    if names := asked.query.names:
+        defines = [sum(name in chunk.names for name in names) for chunk in members]
+        found = [score + DEFINES * count for score, count in zip(found, defines, strict=True)]
+    scored = zip(members, found, strict=True)
     return sorted(scored, key=lambda pair: (-pair[1], pair[0].start_line, pair[0].chunk_id))
 
 
-def _lane(lane: LaneName, members: Sequence[Candidate], evidence: Evidence) -> list[float]:
-    """What a lane says of each chunk, against the best of the file."""
-    scores = evidence.lanes.get(lane, {})
-    said = [scores.get(chunk.chunk_id, 0.0) for chunk in members]
-    best = max(said, default=0.0)
-    return [one / best for one in said] if best > 0 else said
-
-
-def _named(asked: AskedNames, chunks: Sequence[Sequence[DefinitionName]]) -> list[float]:
+def _named(asked: AskedNames, chunks: Sequence[DefinitionNames]) -> list[float]:
     """How much the names were asked for; a word that many chunks of the file hold tells little."""
-    held = [{word for name in names for word in name.own} for names in chunks]
-    weights = rarity(asked.query.stems, held)
+    weights = rarity(asked.query.stems, [names.own for names in chunks])
     total = sum(weights.values()) or 1.0
+    share = asked.share
     found = []
-    for names, words in zip(chunks, held, strict=True):
-        best = max(
-            (
-                OWN_NAME * asked.share(name.own) + OUTER_NAME * asked.share(name.outer)
-                for name in names
-            ),
-            default=0.0,
-        )
-        here = sum(weights[word] for word in asked.query.stems if word in words) / total
-        found.append(ASKED * here + best * (ONE_OF_SEVERAL if len(names) > 1 else 1.0))
+    for names in chunks:
+        if not asked.may_match(names):
+            found.append(0.0)
+            continue
+        shares = [OWN_NAME * share(one.own) + OUTER_NAME * share(one.outer) for one in names.each]
+        here = sum([weight for word, weight in weights.items() if word in names.own]) / total
+        best = max(shares) * (ONE_OF_SEVERAL if len(shares) > 1 else 1.0)
+        found.append(ASKED * here + best)
     return found

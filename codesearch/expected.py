@@ -6,7 +6,7 @@ from typing import Any
 
 from codesearch.filters import glob_regex
 from codesearch.hits import Expected
-from codesearch.lanes import DEPTH, Found
+from codesearch.lanes import DEPTHS, Found
 from codesearch.ranking import RankedFile
 from codesearch_resources.store import Store, sql
 
@@ -39,20 +39,11 @@ def _ranked(
     behind = {rule: by for rule, by in sorted(behind.items(), key=lambda pair: -pair[1]) if by}
     most = ", ".join(f"{rule} {by:+.2f}" for rule, by in list(behind.items())[:3] if by > 0)
     why = f"{first.path} has more of: {most}" if place > 1 else "it is the first"
-    ranks = {str(lane): _best_rank(order, found, file) for lane, order in found.order.items()}
-    lanes = {lane: rank for lane, rank in ranks.items() if rank}
+    lanes: dict[str, int] = {}
+    for ranks in found.ranks([chunk for chunk, _ in file.chunks]):
+        lanes |= {lane: min(rank, lanes.get(lane, rank)) for lane, rank in ranks.items()}
     rules = {rule: round(share, 4) for rule, share in file.rules.items()}
     return Expected(file.repo, file.path, place, why, lanes, rules, behind)
-
-
-def _best_rank(order: Sequence[str], found: Found, file: RankedFile) -> int:
-    key = (file.repo, file.path)
-    ranks = (
-        rank
-        for rank, chunk_id in enumerate(order, 1)
-        if (one := found.candidates.get(chunk_id)) is not None and one.file == key
-    )
-    return next(ranks, 0)
 
 
 def _unranked(row: Mapping[str, Any]) -> Expected:
@@ -60,6 +51,7 @@ def _unranked(row: Mapping[str, Any]) -> Expected:
     why = (
         f"it is not indexed: {reason}"
         if reason
-        else f"no lane has a chunk of it among its best {DEPTH}, or a filter left it out"
+        else "no lane has a chunk of it among its best "
+        f"{min(DEPTHS.values())} to {max(DEPTHS.values())}, or a filter left it out"
     )
     return Expected(row["repo"], row["path"], 0, why)

@@ -26,22 +26,21 @@ class Filters:
         """Whether anything is filtered."""
         return any((self.repos, self.languages, self.paths, self.kinds))
 
-    def fitting(self, chunks: Iterable[Candidate]) -> frozenset[str]:
-        """The ids of the chunks that `where` would find."""
+    def fitting(self, chunks: Iterable[Candidate]) -> list[bool]:
+        """For each chunk, whether `where` would find it."""
         patterns = [re.compile(glob_regex(glob).removesuffix("$") + r"\Z") for glob in self.paths]
 
         @cache
         def fits(path: str) -> bool:
             return any(pattern.search(path) for pattern in patterns)
 
-        return frozenset(
-            chunk.chunk_id
-            for chunk in chunks
-            if (not self.repos or chunk.repo in self.repos)
+        return [
+            (not self.repos or chunk.repo in self.repos)
             and (not self.languages or chunk.language in self.languages)
             and (not self.kinds or chunk.kind in self.kinds)
             and (not patterns or fits(chunk.path))
-        )
+            for chunk in chunks
+        ]
 
     @property
     def where(self) -> str:

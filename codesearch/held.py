@@ -24,13 +24,13 @@ from codesearch.in_memory import (
     Chunks,
     Ended,
     Going,
-    Matrix,
     Rows,
     Words,
     chunks_of,
     vectors_of,
     words_of,
 )
+from codesearch.matrix import Matrix
 from codesearch_resources.log_file import LOGGER
 from codesearch_resources.store import State, Store
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from codesearch.candidates import Candidate
 from codesearch.ranking import RankedFile
+from codesearch.symbols import Shown
 
 MOST_MORE = 5  # other chunks of a file folded under its hit
 
@@ -103,10 +104,10 @@ def choose(ranked: Iterable[RankedFile], per_file: int, limit: int) -> list[Chos
     """Each file's best chunks as hits, its next ones folded under the first; none overlap."""
     chosen: list[Chosen] = []
     for file in ranked:
-        apart = _without_overlap(file.chunks)
+        apart = _without_overlap(file.chunks, per_file + MOST_MORE)
         rest = tuple(
             More(c.start_line, c.end_line, c.symbol, round(score, 4))
-            for c, score in apart[per_file : per_file + MOST_MORE]
+            for c, score in apart[per_file:]
         )
         for place, (chunk, _) in enumerate(apart[:per_file]):
             chosen.append((file, chunk, rest if place == 0 else ()))
@@ -115,15 +116,15 @@ def choose(ranked: Iterable[RankedFile], per_file: int, limit: int) -> list[Chos
     return chosen
 
 
-def apart(chosen: Sequence[Chosen], shown: Mapping[str, Any]) -> dict[str, Any]:
-    """The rows of chosen chunks, best first, without those that overlap a better one's file."""
-    kept: dict[str, Any] = {}
+def apart(chosen: Sequence[Chosen], shown: Mapping[str, Shown]) -> dict[str, Shown]:
+    """What is shown of chosen chunks, best first, without those that overlap a better one."""
+    kept: dict[str, Shown] = {}
     taken: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for _, chunk, _ in chosen:
         row = shown.get(chunk.chunk_id)
         if row is None:
             continue
-        start, end = row["start_line"], row["end_line"]
+        start, end = row.start_line, row.end_line
         lines = taken.setdefault((chunk.repo, chunk.path), [])
         if all(end < first or start > last for first, last in lines):
             kept[chunk.chunk_id] = row
@@ -131,10 +132,14 @@ def apart(chosen: Sequence[Chosen], shown: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _without_overlap(chunks: Sequence[tuple[Candidate, float]]) -> list[tuple[Candidate, float]]:
+def _without_overlap(
+    chunks: Sequence[tuple[Candidate, float]], most: int
+) -> list[tuple[Candidate, float]]:
     """Best first; a reader can meet old and new text of one edited definition for an instant."""
     kept: list[tuple[Candidate, float]] = []
     for chunk, score in chunks:
         if all(chunk.end_line < k.start_line or chunk.start_line > k.end_line for k, _ in kept):
             kept.append((chunk, score))
+            if len(kept) == most:
+                break
     return kept

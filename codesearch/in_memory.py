@@ -4,10 +4,8 @@ Within one table LanceDB gives a row's address to no other row, so an address th
 leads nowhere, only means that the table has just moved on.
 """
 
-import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from codesearch.candidates import Candidate
-from codesearch.postings import Gathering, Inverted, Postings, split
+from codesearch.candidates import Candidate, Known, Placed, Places, known
+from codesearch.matrix import Filling, Matrix
+from codesearch.postings import Gathering, Integers, Inverted, Postings, split
+from codesearch.symbols import Definition, Shown
 from codesearch_resources.store import ALL_ROWS
 
 ROWS_AT_MOST = 300_000  # of a table; above, nothing is held of it
@@ -24,7 +24,7 @@ ROWS_AT_MOST = 300_000  # of a table; above, nothing is held of it
 # Measured at 94,384 chunks of 256 numbers: some 700 MB in all, 7 KB a chunk, and while `chunks` is
 # read several hundred more.
 BYTES_AT_MOST = 192 * 2**20
-MASKS = 4  # tables that a filter is kept for
+TABLES = 8  # whose rows' places are kept, those of tables as they were before among them
 DEFINES = 1.0  # what a chunk that defines an asked name is worth in its lane
 BATCH_ROWS = 1_024  # read at once; between two batches the making can be ended
 
@@ -32,9 +32,9 @@ COLUMNS = (
     "chunk_id", "repo", "path", "language", "kind", "marks", "symbol", "names",
     "start_line", "end_line", "symbols",
 )  # fmt: skip
-SHOWN = ("text", "start_line", "end_line", "symbols")  # of a hit
+SPAN = ("start_line", "end_line")  # of a definition
 
-Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 Going = Callable[[], bool]  # whether to go on
 
 
@@ -67,47 +67,18 @@ class Rows:
         return [int(address) for address in self.addresses[known]]
 
 
-class Allowed:
-    """The chunks that a question with filters may find."""
-
-    def __init__(self, ids: frozenset[str]) -> None:
-        self.ids = ids
-        self._masks: dict[int, tuple[Sequence[str], NDArray[np.bool_]]] = {}
-
-    def mask(self, ids: Sequence[str]) -> NDArray[np.bool_]:
-        """For each row of a table, whether its chunk is among them; made once for a table."""
-        found = self._masks.get(id(ids))
-        if found is None:
-            if len(self._masks) > MASKS:  # of tables as they were before
-                self._masks.clear()
-            made = np.fromiter(map(self.ids.__contains__, ids), np.bool_, len(ids))
-            found = self._masks[id(ids)] = (ids, made)
-        return found[1]
-
-
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A table that is searched by words: what finds its rows, and what is shown of them."""
+    """A table that is searched by words: what finds its rows, and the texts that are shown."""
 
     rows: Rows
     postings: Postings | None
-    shown: pa.Table | None
+    texts: pa.StringArray | None
 
-    def best(
-        self, postings: Postings, words: Iterable[str], depth: int, allowed: Allowed | None
-    ) -> dict[str, float]:
-        """The BM25 scores of the `depth` best chunks, best first, equally good ones by id."""
-        mask = allowed.mask(self.rows.ids) if allowed is not None else None
-        places, scores = postings.best(words, depth, mask)
-        ids = [self.rows.ids[place] for place in places]
-        ranked = sorted(zip(scores, ids, strict=True), key=lambda one: (-one[0], one[1]))
-        return {chunk_id: score for score, chunk_id in ranked}
-
-    def read(self, shown: pa.Table, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """What is shown of those of these chunks that there are."""
-        known = {key: self.rows.places[key] for key in ids if key in self.rows.places}
-        rows = shown.take(pa.array(known.values(), pa.int64()))
-        return dict(zip(known, rows.to_pylist(), strict=True))
+    def read(self, texts: pa.StringArray, ids: Iterable[str]) -> dict[str, str]:
+        """The texts of those of these chunks that there are."""
+        places = self.rows.places
+        return {key: texts[places[key]].as_py() or "" for key in ids if key in places}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,47 +86,41 @@ class Chunks:
     """Every chunk."""
 
     words: Words
-    candidates: Mapping[str, Candidate]
+    known: Known
     named: Inverted  # by look-up names
+    spans: Integers  # [definitions, 2]: first and last line
+    first_span: NDArray[np.intp]  # [rows and one]
+    _places: dict[int, tuple[Sequence[str], Places]] = field(default_factory=dict, repr=False)
 
-    def defining(
-        self, names: Iterable[str], most: int, allowed: Allowed | None
-    ) -> dict[str, float]:
-        """The first chunks that define any of these names, by id."""
-        found = (self.words.rows.ids[place] for place in self.named.holding(names))
-        fitting = (key for key in found if allowed is None or key in allowed.ids)
-        return dict.fromkeys(sorted(islice(fitting, most)), DEFINES)
+    def places(self, ids: Sequence[str]) -> Places:
+        """The places of chunks among those that are known, -1 for others; made once for a table's.
 
+        `ids` are remembered by what they are, not by what they hold.
+        """
+        found = self._places.get(id(ids))
+        if found is None:
+            if len(self._places) >= TABLES:
+                self._places.clear()
+            places = (self.known.places.get(key, -1) for key in ids)
+            found = self._places[id(ids)] = (ids, np.fromiter(places, np.intp, len(ids)))
+        return found[1]
 
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """Every vector of a table [rows, dimensions], of unit length."""
+    def read(self, texts: pa.StringArray, ids: Iterable[str]) -> dict[str, Shown]:
+        """What is shown of those of these chunks that there are."""
+        found = {}
+        for key, text in self.words.read(texts, ids).items():
+            chunk, row = self.known.chunks[self.known.places[key]], self.words.rows.places[key]
+            spans = self.spans[self.first_span[row] : self.first_span[row + 1]].tolist()
+            inside = [Definition(n, *lines) for n, lines in zip(chunk.inside, spans, strict=True)]
+            found[key] = Shown(text, chunk.start_line, chunk.end_line, inside)
+        return found
 
-    ids: Sequence[str]
-    vectors: Floats
-
-    def nearest(
-        self, vector: Floats, depth: int, allowed: Allowed | None = None
-    ) -> dict[str, float]:
-        """The cosine similarity of the `depth` rows nearest to a vector, by chunk id, nearest
-        first; of equally near ones those with the lowest ids. Nothing is near to a vector of
-        length 0."""
-        length = float(np.linalg.norm(vector))
-        if not length:
-            return {}
-        # Not `@`: threads of a BLAS spin while they wait, which slows what comes after.
-        likeness = np.vecdot(self.vectors, vector / length)
-        rows = len(likeness)
+    def defining(self, names: Collection[str], most: int, allowed: Mask | None) -> Placed:
+        """The first chunks that define any of these names."""
+        places = self.places(self.words.rows.ids)[self.named.holding(names)]
         if allowed is not None:
-            mask = allowed.mask(self.ids)
-            likeness = np.where(mask, likeness, -np.inf)
-            depth = min(depth, int(np.count_nonzero(mask)))
-            if not depth:
-                return {}
-        least = np.partition(likeness, rows - depth)[rows - depth] if depth < rows else -np.inf
-        near = np.flatnonzero(likeness >= least)
-        found = zip((-likeness[near]).tolist(), (self.ids[at] for at in near.tolist()), strict=True)
-        return {chunk_id: -distance for distance, chunk_id in heapq.nsmallest(depth, found)}
+            places = places[allowed[places]]
+        return Placed(self.known, places[:most], np.full(len(places[:most]), DEFINES))
 
 
 def _batches(table: Any, columns: Sequence[str], going: Going) -> Iterator[pa.RecordBatch]:
@@ -186,13 +151,13 @@ class _Reading:
 
 
 class _ReadingWords(_Reading):
-    """The same of a table that is searched by words, of which the columns `shown` are shown."""
+    """The same of a table that is searched by words, of which a column of texts is shown."""
 
-    def __init__(self, shown: Sequence[str]) -> None:
+    def __init__(self, shown: str) -> None:
         super().__init__()
         self._words: Gathering | None = Gathering()
-        self._columns = list(shown)
-        self._shown: list[pa.RecordBatch] | None = []
+        self._shown = shown
+        self._texts: list[pa.StringArray] | None = []
         self._bytes = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -201,21 +166,18 @@ class _ReadingWords(_Reading):
             self._words.add(split(batch["fts_text"]))
             if self._words.nbytes > BYTES_AT_MOST:
                 self._words = None
-        if self._shown is not None:
+        if self._texts is not None:
             every_row = pa.array(range(batch.num_rows), pa.int64())
-            self._shown.append(batch.select(self._columns).take(every_row))
-            self._bytes += self._shown[-1].nbytes
+            self._texts.append(batch[self._shown].take(every_row))  # a view keeps the whole batch
+            self._bytes += self._texts[-1].nbytes
             if self._bytes > BYTES_AT_MOST:
-                self._shown = None
+                self._texts = None
 
     def words(self) -> Words:
         postings = self._words.postings() if self._words is not None else None
-        return Words(self.rows(), postings, self._table())
-
-    def _table(self) -> pa.Table | None:
-        if self._shown:
-            return pa.Table.from_batches(self._shown).combine_chunks()
-        return pa.table({name: [] for name in self._columns}) if self._shown == [] else None
+        none = pa.array([], pa.string())
+        texts = pa.concat_arrays([none, *self._texts]) if self._texts is not None else None
+        return Words(self.rows(), postings, texts)
 
 
 def rows_of(table: Any, going: Going) -> Rows | None:
@@ -232,7 +194,7 @@ def words_of(table: Any, going: Going) -> Words | None:
     """The words of `summaries`; None for more than ROWS_AT_MOST."""
     if table.count_rows() > ROWS_AT_MOST:
         return None
-    read = _ReadingWords(["summary"])
+    read = _ReadingWords("summary")
     for batch in _batches(table, ["chunk_id", "summary", "fts_text"], going):
         read.add(batch)
     return read.words()
@@ -242,31 +204,35 @@ def chunks_of(table: Any, going: Going) -> Chunks | None:
     """The rows of `chunks`; None for more than ROWS_AT_MOST."""
     if table.count_rows() > ROWS_AT_MOST:
         return None
-    read, names = _ReadingWords(SHOWN), Gathering()
-    every: dict[str, Candidate] = {}
-    for batch in _batches(table, list(dict.fromkeys((*COLUMNS, *SHOWN, "fts_text"))), going):
+    read, names = _ReadingWords("text"), Gathering()
+    every: list[Candidate] = []
+    spans = [np.empty((0, 2), np.int32)]
+    for batch in _batches(table, [*COLUMNS, "text", "fts_text"], going):
         read.add(batch)
         names.add(batch["names"])
-        every |= candidates(pa.Table.from_batches([batch]))
-    return Chunks(read.words(), every, names.inverted())
+        every += candidates(pa.Table.from_batches([batch]))
+        lines = batch["symbols"].flatten()
+        spans.append(np.column_stack([lines.field(name).to_numpy() for name in SPAN]))
+    first_span = np.cumsum([0, *(len(chunk.inside) for chunk in every)])
+    return Chunks(read.words(), known(every), names.inverted(), np.concatenate(spans), first_span)
 
 
-def candidates(rows: pa.Table) -> dict[str, Candidate]:
-    """Rows of `chunks` as candidates, by id."""
+def candidates(rows: pa.Table) -> list[Candidate]:
+    """Rows of `chunks` as candidates."""
     # One object for each path and language instead of one for each row.
     plain = [
         _shared(column) if column.type == pa.string() else column.to_pylist()
         for column in rows.select(COLUMNS[1:-1]).columns
     ]
-    return {
-        chunk_id: Candidate(
+    return [
+        Candidate(
             chunk_id, repo, path, language, kind, tuple(marks or ()), symbol, tuple(names or ()),
             start, end, inside,
         )
         for chunk_id, repo, path, language, kind, marks, symbol, names, start, end, inside in zip(
             rows["chunk_id"].to_pylist(), *plain, _inside(rows["symbols"]), strict=True
         )
-    }  # fmt: skip
+    ]  # fmt: skip
 
 
 def _shared(column: pa.ChunkedArray) -> list[str | None]:
@@ -287,19 +253,14 @@ def _inside(symbols: pa.ChunkedArray) -> list[tuple[str, ...]]:
 def vectors_of(table: Any, going: Going, dimensions: int) -> Matrix | Rows | None:
     """A table's vectors where they are few or short, else its rows, else nothing."""
     rows = table.count_rows()
-    if rows * dimensions * np.dtype(np.float32).itemsize > BYTES_AT_MOST:
+    size = rows * dimensions * np.dtype(np.float16).itemsize
+    if rows > ROWS_AT_MOST or size > BYTES_AT_MOST:
         return rows_of(table, going)
-    ids: list[str] = []
-    vectors = np.empty((rows, dimensions), np.float32)
+    filling = Filling(rows, dimensions)
     for batch in _batches(table, ["chunk_id", "vector"], going):
         if batch["vector"].null_count:  # a text that was refused has none
             batch = batch.filter(batch["vector"].is_valid())
-        start, end = len(ids), len(ids) + batch.num_rows
-        if end > rows:
+        vectors = batch["vector"].flatten().to_numpy(zero_copy_only=False)
+        if not filling.add(batch["chunk_id"].to_pylist(), vectors.reshape(-1, dimensions)):
             return None  # the table has just grown: this is not kept
-        part = vectors[start:end]
-        part[:] = batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(part.shape)
-        lengths = np.sqrt(np.einsum("ij,ij->i", part, part))
-        part /= np.maximum(lengths, np.float32(1e-9))[:, np.newaxis]
-        ids += batch["chunk_id"].to_pylist()
-    return Matrix(ids, vectors[: len(ids)])
+    return filling.matrix()

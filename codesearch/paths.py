@@ -9,10 +9,11 @@ from functools import lru_cache
 from itertools import pairwise
 from pathlib import PurePosixPath
 
+from codesearch.alike import PREFIX_MATCH, PREFIX_WORTH, start, with_starts
+from codesearch.candidates import File
 from codesearch_resources.text import stems
 
 FOLDERS = 2  # whose words count
-PREFIX_MATCH, PREFIX_WORTH = 4, 0.8  # words that share four letters nearly match
 
 ASIDE = re.compile(
     r"(?:^|/)(?:examples?|samples?|demos?|scripts?|benchmarks?|bench|legacy|deprecated|compat"
@@ -39,12 +40,14 @@ class PathFacts:
     stem: tuple[str, ...]  # stemmed words of the file's name
     folders: tuple[str, ...]  # and of its last folders
     words: frozenset[str]  # of both
+    may_match: frozenset[str]  # these, how they begin, and the name run together
     last_folder: str  # the last word of them
     aside: bool
     platforms: frozenset[str]
     suffix: str
     without_suffix: str
     newer: str  # the path this is an older version's copy of, if there is such a file
+    variant: bool  # whether it may be another's: for a platform, a header, an older copy
 
 
 @lru_cache(maxsize=200_000)
@@ -54,16 +57,21 @@ def path_facts(path: str) -> PathFacts:
     bare = pure.with_suffix("")
     folders = tuple(stems(" ".join(pure.parts[:-1][-FOLDERS:])))
     stem = tuple(stems(pure.name.split(".")[0] or pure.name))
+    held = frozenset((*stem, *folders))
+    platforms = PLATFORMS.intersection(PLATFORM_PARTS.split(str(bare).lower()))
+    newer = OLD_VERSION.sub(r"\1", path) if OLD_VERSION.search(path) else ""
     return PathFacts(
         stem,
         folders,
-        frozenset((*stem, *folders)),
+        held,
+        with_starts((*stem, *folders, "".join(stem))),
         folders[-1] if folders else "",
         ASIDE.search(path) is not None,
-        PLATFORMS.intersection(PLATFORM_PARTS.split(str(bare).lower())),
+        platforms,
         pure.suffix,
         str(bare),
-        OLD_VERSION.sub(r"\1", path) if OLD_VERSION.search(path) else "",
+        newer,
+        bool(platforms or newer or pure.suffix in HEADER_SUFFIXES),
     )
 
 
@@ -79,8 +87,15 @@ class PathWords:
         # Neighbours run together name files too: "thread pool" is asked of threadpool.c.
         self._joined = {first + second: (first, second) for first, second in pairwise(asked)}
         told = {*asked, *self._joined}
-        self._held = {facts: self._told(facts, told) for facts in paths}
-        counts = Counter(word for facts in paths for word in self._held[facts])
+        may_match = with_starts(told)
+        held = {
+            facts: self._told(facts, told)
+            for facts in paths
+            if not may_match.isdisjoint(facts.may_match)
+        }
+        self._held = held
+        # Equal paths of several repositories are one key, and count as often as there are.
+        counts = Counter(word for facts in paths for word in held.get(facts, ()))
         self._weight: Mapping[str, float] = {
             word: math.log(1 + len(paths) / (1 + counts[word])) for word in asked
         }
@@ -89,9 +104,13 @@ class PathWords:
         self._starts: dict[str, float] = {}
         for word, weight in self._weight.items():
             if len(word) >= PREFIX_MATCH:
-                start = word[:PREFIX_MATCH]
-                self._starts[start] = max(weight, self._starts.get(start, 0.0))
+                begins = start(word)
+                self._starts[begins] = max(weight, self._starts.get(begins, 0.0))
         self._near: dict[str, float] = {}
+
+    def __contains__(self, facts: PathFacts) -> bool:
+        """Whether a path may match; most have nothing of a question."""
+        return facts in self._held
 
     def _told(self, facts: PathFacts, told: Collection[str]) -> Collection[str]:
         """The words of a path that matter here, and those it holds run together."""
@@ -111,7 +130,7 @@ class PathWords:
             return self._weight[word]
         if word in self._joined:
             return max(self._weight[part] for part in self._joined[word])
-        return PREFIX_WORTH * self._starts.get(word[:PREFIX_MATCH], 0.0)
+        return PREFIX_WORTH * self._starts.get(start(word), 0.0)
 
     def name(self, facts: PathFacts) -> float:
         """How much of a file's name was asked for, 0..1."""
@@ -134,10 +153,10 @@ class PathWords:
         return self._match(facts.last_folder) if facts.last_folder else 0.0
 
 
-def with_source(paths: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+def with_source(files: Iterable[File], facts: Iterable[PathFacts]) -> set[File]:
     """Repository and path without suffix of the source files that a header may stand beside."""
     return {
-        (repo, facts.without_suffix)
-        for repo, path in paths
-        if (facts := path_facts(path)).suffix in SOURCE_SUFFIXES
+        (repo, one.without_suffix)
+        for (repo, _), one in zip(files, facts, strict=True)
+        if one.suffix in SOURCE_SUFFIXES
     }

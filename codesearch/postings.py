@@ -7,8 +7,7 @@ document frequency that is never below 0.
 """
 
 import math
-from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,23 +24,29 @@ Integers = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Inverted:
-    """Values, sorted, and for each the rows that hold it: rows[starts[n]:starts[n + 1]]."""
+    """Values in the order of their hashes, and for each the rows that hold it:
+    rows[starts[n]:starts[n + 1]]."""
 
     values: pa.StringArray
+    hashes: NDArray[np.int64]  # of this process
     starts: NDArray[np.int64]
     rows: Integers
 
-    def slice_of(self, value: str) -> slice:
-        """Where in `rows` those of a value are."""
-        at = bisect_left(self.values, value, key=lambda held: held.as_py())
-        if at == len(self.values) or self.values[at].as_py() != value:
-            return slice(0, 0)
-        return slice(int(self.starts[at]), int(self.starts[at + 1]))
+    def slices(self, values: Collection[str]) -> list[slice]:
+        """For each value that is held, where in `rows` those of it are."""
+        hashes = np.fromiter(map(hash, values), np.int64, len(values))
+        found = []
+        for at, value in zip(np.searchsorted(self.hashes, hashes).tolist(), values, strict=True):
+            while at < len(self.values) and self.hashes[at] == hash(value):
+                if self.values[at].as_py() == value:
+                    found.append(slice(int(self.starts[at]), int(self.starts[at + 1])))
+                at += 1
+        return found
 
-    def holding(self, values: Iterable[str]) -> list[int]:
+    def holding(self, values: Collection[str]) -> NDArray[np.intp]:
         """The rows that hold any of these values, in their order."""
-        found = [self.rows[self.slice_of(value)] for value in values]
-        return np.unique(np.concatenate(found)).tolist() if found else []
+        found = [self.rows[where] for where in self.slices(values)]
+        return np.unique(np.concatenate([*found, np.empty(0, np.intp)]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +60,22 @@ class Postings:
     filled: int
 
     def best(
-        self, words: Iterable[str], depth: int, allowed: NDArray[np.bool_] | None = None
-    ) -> tuple[list[int], list[float]]:
-        """The `depth` best rows that hold any of these words, and their BM25 scores; of equally
-        good ones the first. With `allowed` [size] of the rows for which it holds."""
+        self, words: Collection[str], depth: int, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """The `depth` best rows that hold any of these words, and their BM25 scores, best first; of
+        equally good ones the first. With `allowed` [size] of the rows for which it holds."""
         scores = np.zeros(self.size, np.float32)
-        for word in words:
-            where = self.inverted.slice_of(word)
-            if held := where.stop - where.start:
-                rarity = math.log(1 + (self.filled - held + 0.5) / (held + 0.5))
-                # A row stands at most once among those of a word.
-                scores[self.inverted.rows[where]] += np.float32(rarity) * self.weights[where]
+        for where in self.inverted.slices(words):
+            held = where.stop - where.start
+            rarity = math.log(1 + (self.filled - held + 0.5) / (held + 0.5))
+            # A row stands at most once among those of a word.
+            scores[self.inverted.rows[where]] += np.float32(rarity) * self.weights[where]
         if allowed is not None:
             scores *= allowed
-        found = np.flatnonzero(scores > 0)
-        if depth < len(found):
-            # Of those alone: a partition is slow where most are equal.
-            worth = scores[found]
-            found = found[worth >= np.partition(worth, -depth)[-depth]]
-        order = np.argsort(-scores[found], kind="stable")[:depth]
-        return found[order].tolist(), scores[found[order]].tolist()
+        rows = np.flatnonzero(scores > 0)
+        values = scores[rows]
+        best = highest(values, depth)
+        return rows[best], values[best]
 
 
 class Gathering:
@@ -125,16 +126,28 @@ class Gathering:
         none = pa.array([], pa.string()).dictionary_encode()
         parts = pa.chunked_array([*self._values, none]).unify_dictionaries().chunks
         words = parts[0].dictionary
-        ascending = pc.sort_indices(words)
+        hashes = np.fromiter(map(hash, words.to_pylist()), np.int64, len(words))
+        ascending = np.argsort(hashes)
         rank = np.empty(len(words), np.int32)
-        rank[ascending.to_numpy()] = np.arange(len(words), dtype=np.int32)
+        rank[ascending] = np.arange(len(words), dtype=np.int32)
         codes = rank[np.concatenate([part.indices.to_numpy() for part in parts])]
         starts = np.zeros(len(words) + 1, np.int64)
         np.cumsum(np.bincount(codes, minlength=len(words)), out=starts[1:])
         order = np.argsort(codes, kind="stable")  # rows of a value stay in their order
         rows = np.concatenate([*self._at, np.empty(0, np.int32)])[order]
         counts = np.concatenate([*self._counts, np.empty(0, np.int32)])[order]
-        return Inverted(words.take(ascending), starts, rows), counts
+        values = words.take(pa.array(ascending))
+        return Inverted(values, hashes[ascending], starts, rows), counts
+
+
+def highest(values: NDArray[np.float32], depth: int) -> NDArray[np.intp]:
+    """The places of the `depth` highest values, highest first; of equally high ones the first.
+
+    Fast where few are equal: a partition of mostly equal values is slow.
+    """
+    least = np.partition(values, -depth)[-depth] if depth < len(values) else -np.inf
+    found = np.flatnonzero(values >= least)
+    return found[np.argsort(-values[found], kind="stable")[:depth]]
 
 
 def split(texts: pa.StringArray) -> pa.ListArray:

@@ -1,21 +1,20 @@
 """From what each lane found to an order of files, and in each file the chunk to show.
 
 Pure functions over candidates; nothing here reads a table. Files are scored first, since most
-questions are about a file's job, then the chunk that answers best is taken from each. Every
-addend is recorded under its name while it is added, so an explanation cannot drift from a score.
+questions are about a file's job, then the chunk that answers best is taken from each. A score is
+the sum of what the rules say, each recorded under its name, so an explanation cannot drift from it.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from codesearch.best_chunk import AskedNames, best_first
-from codesearch.candidates import Candidate, Evidence, File, LaneName
+from codesearch.best_chunk import AskedNames, best_first, strengths
+from codesearch.candidates import Candidate, Candidates, Evidence, Floats, LaneName
 from codesearch.definition_names import names_of, rarity
-from codesearch.paths import HEADER_SUFFIXES, PathWords, path_facts, with_source
+from codesearch.paths import HEADER_SUFFIXES, PathFacts, PathWords, path_facts, with_source
 from codesearch.query import Query
 from codesearch_resources.text import stems, words
 
@@ -61,181 +60,178 @@ class RankedFile:
     def score(self) -> float:
         return sum(self.rules.values())
 
-    def add(self, rule: str, evidence: float) -> None:
-        """Add a rule's share: its weight times the evidence for it."""
-        if evidence:
-            self.rules[rule] = self.rules.get(rule, 0.0) + WEIGHTS[rule] * evidence
 
-
-Floats = NDArray[np.float64]
-Files = Mapping[File, RankedFile]
-Members = Mapping[File, Sequence[Candidate]]
+# A rule's name, and the evidence for it in each file.
+Said = Iterator[tuple[str, Floats]]
 
 
 def rank(
-    query: Query, candidates: Mapping[str, Candidate], evidence: Evidence, most: int | None = None
+    query: Query, candidates: Candidates, evidence: Evidence, most: int | None = None
 ) -> list[RankedFile]:
-    """Order the files of the candidates, best first; ties by repository and path.
-
-    The chunks of the best `most` (all when None) are ordered too, the other files have none.
-    """
-    members: dict[File, list[Candidate]] = {}
-    for candidate in candidates.values():
-        members.setdefault(candidate.file, []).append(candidate)
-    files = {file: RankedFile(*file) for file in members}
-    _score_lanes(files, members, evidence)
-    _score_paths(query, files)
-    _score_names(query, files, members)
-    _score_marks(query, files, members)
-    _score_definitions(query, files, members)
-    _score_variants(query, files)
-    _score_languages(query, files, members)
-    _score_repositories(query, files)
-    ordered = sorted((-ranked.score, *file) for file, ranked in files.items())
-    found = [files[repo, path] for _, repo, path in ordered]
-    asked = AskedNames(query)
-    for file in found[:most]:
-        file.chunks = best_first(asked, members[file.repo, file.path], evidence)
-    return found
-
-
-def rank_near(candidates: Mapping[str, Candidate], evidence: Evidence) -> list[RankedFile]:
-    """Order the files of what lies near a chunk by their nearest chunk."""
-    files: dict[File, RankedFile] = {}
-    near = evidence.lanes.get("vectors", {})
-    for chunk in sorted(candidates.values(), key=lambda c: (-near.get(c.chunk_id, 0), c.chunk_id)):
-        file = files.setdefault(chunk.file, RankedFile(*chunk.file))
-        if not file.chunks:
-            file.add("likeness", near.get(chunk.chunk_id, 0.0))
-        file.chunks.append((chunk, near.get(chunk.chunk_id, 0.0)))
-    return sorted(files.values(), key=lambda file: (-file.score, file.repo, file.path))
-
-
-def _score_lanes(files: Files, members: Members, evidence: Evidence) -> None:
-    """Decaying sums over a file's best chunks, each divided by the best file's."""
-    ids = [chunk.chunk_id for chunks in members.values() for chunk in chunks]
-    sizes = [len(chunks) for chunks in members.values()]
-    file_of = np.repeat(np.arange(len(sizes)), sizes)
-    place = np.arange(len(ids)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # in its file
-
-    def scores_of(lane: LaneName) -> Floats:
-        said = evidence.lanes.get(lane, {})
-        return np.array([said.get(chunk_id, 0.0) for chunk_id in ids])
-
-    def sums(scores: Floats, depth: int, decay: float) -> Floats:
-        best_first = np.lexsort((-scores, file_of))  # in each file
-        fading = np.where(place < depth, decay**place, 0.0)
-        faded = scores[best_first] * fading
-        totals: Floats = np.bincount(file_of, faded, len(sizes)).astype(np.float64)
-        best = totals.max(initial=0.0)
-        return totals / (best if best > 0 else 1.0)
-
-    words = scores_of("bm25")
-    text = sums(words, TEXT_DEPTH, TEXT_DECAY)
-    meaning = sums(scores_of("vectors"), MEANING_DEPTH, MEANING_DECAY)
-    summary = sums(scores_of("summary_vectors"), MEANING_DEPTH, MEANING_DECAY)
-    shares = {
-        "text and meaning": text * meaning,
-        "text and summary": text * summary,
-        "best chunk": sums(words, 1, 1.0),
+    """The best `most` (all when None) files of the candidates, best first, and their chunks; ties
+    by repository and path."""
+    rules = {
+        rule: WEIGHTS[rule] * said
+        for rule, said in _rules(query, candidates, evidence)
+        if said.any()
     }
-    for rule, values in shares.items():
-        for key, value in zip(members, values.tolist(), strict=True):
-            files[key].add(rule, value)
-    for key, file in files.items():
-        file.add("central", evidence.central.get(key, 0.0))
+    total = sum(rules.values(), np.zeros(len(candidates.files)))
+    asked, said = AskedNames(query), strengths(candidates, evidence)
+    ranked = []
+    for at in np.argsort(-total, kind="stable")[:most].tolist():
+        shares = {rule: share for rule, of in rules.items() if (share := float(of[at]))}
+        own = slice(candidates.starts[at], candidates.starts[at + 1])
+        chunks = best_first(asked, candidates.of(at), said[own].tolist())
+        repo, path = candidates.files[at]
+        ranked.append(RankedFile(repo, path, shares, chunks))
+    return ranked
 
 
-def _score_paths(query: Query, files: Files) -> None:
-    facts = {file: path_facts(file[1]) for file in files}
-    asked = PathWords(query.stems, facts.values())
-    for key, file in files.items():
-        file.add("file name", asked.name(facts[key]))
-        file.add("path", asked.path(facts[key]))
-        file.add("directory", asked.folder(facts[key]))
+def rank_near(candidates: Candidates, evidence: Evidence) -> list[RankedFile]:
+    """Order the files of what lies near a chunk by their nearest chunk."""
+    near = evidence.lanes.get("vectors", np.zeros(len(candidates))).tolist()
+    ranked = []
+    for file, own in zip(
+        candidates.files,
+        candidates.split(list(zip(candidates.all(), near, strict=True))),
+        strict=True,
+    ):
+        nearest = sorted(own, key=lambda one: (-one[1], one[0].chunk_id))
+        likeness = WEIGHTS["likeness"] * nearest[0][1]
+        ranked.append(RankedFile(*file, {"likeness": likeness} if likeness else {}, nearest))
+    return sorted(ranked, key=lambda file: -file.score)
 
 
-def _score_names(query: Query, files: Files, members: Members) -> None:
+def _rules(query: Query, candidates: Candidates, evidence: Evidence) -> Said:
+    facts = [path_facts(path) for _, path in candidates.files]
+    marked = _marked(query, candidates, facts)
+    yield from _lanes(candidates, evidence)
+    yield "central", evidence.central
+    yield from _paths(query, facts)
+    yield "named after", _named_after(query, candidates)
+    yield "marked", marked
+    yield "definition", _definitions(query, candidates, marked)
+    yield from _variants(query, candidates, facts)
+    yield "language named", _languages(query, candidates)
+    yield "repository named", _repositories(query, candidates)
+
+
+def _lanes(candidates: Candidates, evidence: Evidence) -> Said:
+    """Decaying sums over a file's best chunks, each divided by the best file's."""
+    file_of, files = candidates.file_of, len(candidates.files)
+    place = np.arange(len(file_of)) - np.array(candidates.starts)[file_of]  # in its file
+    none = np.zeros(len(file_of))
+
+    def sums(lane: LaneName, depth: int, decay: float) -> Floats:
+        scores = evidence.lanes.get(lane, none)
+        best_first = np.lexsort((-scores, file_of))  # in each file
+        fading = np.append(decay ** np.arange(depth), 0.0)[np.minimum(place, depth)]
+        totals = np.bincount(file_of, scores[best_first] * fading, files).astype(np.float64)
+        against: Floats = totals / (totals.max(initial=0.0) or 1.0)
+        return against
+
+    text = sums("bm25", TEXT_DEPTH, TEXT_DECAY)
+    yield "text and meaning", text * sums("vectors", MEANING_DEPTH, MEANING_DECAY)
+    yield "text and summary", text * sums("summary_vectors", MEANING_DEPTH, MEANING_DECAY)
+    yield "best chunk", sums("bm25", 1, 1.0)
+
+
+def _paths(query: Query, facts: Sequence[PathFacts]) -> Said:
+    asked = PathWords(query.stems, facts)
+    name, path, folder = np.zeros((3, len(facts)))
+    for at, one in enumerate(facts):
+        if one in asked:
+            name[at], path[at], folder[at] = asked.name(one), asked.path(one), asked.folder(one)
+    yield "file name", name
+    yield "path", path
+    yield "directory", folder
+
+
+def _named_after(query: Query, candidates: Candidates) -> Floats:
     """The share of a file's definitions whose names hold asked words, rare ones first.
 
     Of the definitions in the chunks that were found. Against the best file. In one repository only:
     like code of several is named alike, and which of them is meant is not in the names.
     """
-    if len({repo for repo, _ in files}) > 1:
-        return
+    shares = np.zeros(len(candidates.files))
+    if len({repo for repo, _ in candidates.files}) > 1:
+        return shares
     asked = frozenset(query.stems)
-    named: dict[File, list[tuple[frozenset[str], int]]] = {}
-    definitions: dict[File, int] = {}
-    for key, chunks in members.items():
-        names = [name.own for chunk in chunks for name in names_of(chunk)]
-        definitions[key] = len(names)
-        named[key] = [(held, len(own)) for own in names if (held := own & asked)]
-    held_by_file = [frozenset[str]().union(*(held for held, _ in one)) for one in named.values()]
-    weights = rarity(asked, held_by_file)
-    shares = {
-        key: sum(sum(weights[word] for word in sorted(held)) / size for held, size in one)
-        / (definitions[key] + NAMES_TO_COUNT)
-        for key, one in named.items()
-    }
-    if best := max(shares.values(), default=0.0):
-        for key, file in files.items():
-            file.add("named after", shares[key] / best)
+    named = [
+        [name.own.words for chunk in chunks for name in names_of(chunk).each]
+        for chunks in candidates.split(candidates.all())
+    ]
+    held = [[(held, len(own)) for own in names if (held := own & asked)] for names in named]
+    weights = rarity(asked, [frozenset[str]().union(*(words for words, _ in one)) for one in held])
+    for at, (names, some) in enumerate(zip(named, held, strict=True)):
+        worth = sum(sum(weights[word] for word in sorted(words)) / size for words, size in some)
+        shares[at] = worth / (len(names) + NAMES_TO_COUNT)
+    return shares / (shares.max(initial=0.0) or 1.0)
 
 
-def _score_definitions(query: Query, files: Files, members: Members) -> None:
+def _definitions(query: Query, candidates: Candidates, marked: Floats) -> Floats:
     """For each identifier asked for, the files that define it share one point.
 
     Where a file that is not marked defines it, tests, examples and the like do not count.
     """
+    shares = np.zeros(len(candidates.files))
+    chunks = candidates.all() if query.names else ()
     for name in query.names:
-        found = [file for file, chunks in members.items() if any(name in c.names for c in chunks)]
-        defining = [file for file in found if "marked" not in files[file].rules] or found
-        for file in defining:
-            files[file].add("definition", 1 / len(defining) / len(query.names))
+        defines = [name in chunk.names for chunk in chunks]
+        found = np.array([True in own for own in candidates.split(defines)], bool)
+        unmarked = found & (marked == 0)
+        defining = unmarked if unmarked.any() else found
+        shares[defining] += 1 / max(defining.sum(), 1) / len(query.names)
+    return shares
 
 
-def _score_marks(query: Query, files: Files, members: Members) -> None:
+def _marked(query: Query, candidates: Candidates, facts: Sequence[PathFacts]) -> Floats:
     """Demote what is rarely meant: tests, generated, vendored, documents, asides."""
     unwanted = {"generated", "vendored"}
     if not ASKS_FOR_TESTS.search(query.text):
         unwanted.add("test")
     if not ASKS_FOR_DOCS.search(query.text):
         unwanted.add("docs")
-    for key, file in files.items():
-        marked = any(chunk.marks and unwanted.intersection(chunk.marks) for chunk in members[key])
-        if marked or path_facts(file.path).aside:
-            file.add("marked", 1.0)
+    known = candidates.known
+    rare = np.array([not unwanted.isdisjoint(marks) for marks in known.marks], bool)
+    marked = np.bincount(candidates.file_of, rare[known.marks_of[candidates.places]], len(facts))
+    aside = np.array([one.aside for one in facts], bool)
+    return np.where((marked > 0) | aside, 1.0, 0.0)
 
 
-def _score_variants(query: Query, files: Files) -> None:
+def _variants(query: Query, candidates: Candidates, facts: Sequence[PathFacts]) -> Said:
     """Demote other platforms' files, headers beside their source, older versions' copies."""
-    asked = set(words(query.text))
-    sources = with_source(files)
-    for file in files.values():
-        facts = path_facts(file.path)
-        if facts.platforms and not facts.platforms & asked:
-            file.add("other platform", 1.0)
-        if facts.suffix in HEADER_SUFFIXES and (file.repo, facts.without_suffix) in sources:
-            file.add("header beside source", 1.0)
-        if facts.newer and (file.repo, facts.newer) in files:
-            file.add("older copy", 1.0)
+    platform, header, older = np.zeros((3, len(facts)))
+    variants = [at for at, one in enumerate(facts) if one.variant]
+    asked = set(words(query.text)) if variants else ()
+    files = set(candidates.files) if variants else ()
+    headers = any(facts[at].suffix in HEADER_SUFFIXES for at in variants)
+    sources = with_source(candidates.files, facts) if headers else ()
+    for at in variants:
+        one, repo = facts[at], candidates.files[at][0]
+        platform[at] = bool(one.platforms) and one.platforms.isdisjoint(asked)
+        header[at] = one.suffix in HEADER_SUFFIXES and (repo, one.without_suffix) in sources
+        older[at] = bool(one.newer) and (repo, one.newer) in files
+    yield "other platform", platform
+    yield "header beside source", header
+    yield "older copy", older
 
 
-def _score_languages(query: Query, files: Files, members: Members) -> None:
+def _languages(query: Query, candidates: Candidates) -> Floats:
     """Prefer a language that is named, where there are several."""
-    spoken = {key: chunks[0].language for key, chunks in members.items()}
-    if not query.languages or len(set(spoken.values())) < 2:
-        return
-    for key, file in files.items():
-        file.add("language named", float(spoken[key] in query.languages))
+    none = np.zeros(len(candidates.files))
+    if not query.languages:
+        return none
+    spoken = [chunks[0].language for chunks in candidates.split(candidates.all())]
+    named = np.array([language in query.languages for language in spoken], float)
+    return named if len(set(spoken)) > 1 else none
 
 
-def _score_repositories(query: Query, files: Files) -> None:
+def _repositories(query: Query, candidates: Candidates) -> Floats:
     """With several repositories: prefer one that is named."""
-    repos = {repo for repo, _ in files}
-    if len(repos) < 2:
-        return
+    repos = {repo for repo, _ in candidates.files}
     asked = set(query.stems)
     named = {repo for repo in repos if (own := set(stems(repo))) and own <= asked}
-    for file in files.values():
-        file.add("repository named", float(file.repo in named))
+    if len(repos) < 2 or not named:
+        return np.zeros(len(candidates.files))
+    return np.array([repo in named for repo, _ in candidates.files], float)

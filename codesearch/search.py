@@ -2,20 +2,20 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from codesearch.candidates import Candidate
 from codesearch.errors import BadQuery, NoConfiguration, NotIndexed, SearchError
 from codesearch.expected import explain_expected
 from codesearch.filters import NO_FILTERS, Filters, check_filters, make_filters
 from codesearch.hits import Answer, Chosen, Hit, apart, choose
-from codesearch.lanes import Found, chunk_at
+from codesearch.lanes import Found
+from codesearch.places import chunk_at
 from codesearch.query import Query, parse
 from codesearch.ranking import RankedFile, rank, rank_near
 from codesearch.serving import Serving
-from codesearch.symbols import Definition, definitions, meant
+from codesearch.symbols import meant
 from codesearch_resources.data_dir import check_data_dir
 from codesearch_resources.settings import Settings, SettingsError, find, load
 from codesearch_resources.text import readable, words
@@ -99,13 +99,13 @@ class Index:
         def ranked(found: Found, most: int | None) -> list[RankedFile]:
             return rank(parsed, found.candidates, found.evidence, most)
 
-        def find() -> Found:
-            return self._serving.lanes.find(parsed, asked.filters)
+        def find(filters: Filters) -> Found:
+            return self._serving.lanes.find(parsed, filters)
 
         found, hits = self._settle(parsed, asked, find, ranked)
         notices = (*self._not_indexed(asked), *self.notices(), *found.notices)
         expected = (
-            explain_expected(readable(expect), self.store, found, ranked(found, 0))
+            explain_expected(readable(expect), self.store, found, ranked(found, None))
             if expect
             else ()
         )
@@ -132,8 +132,8 @@ class Index:
         asked = self._asked(options)
         chunk_id = chunk_at(self.store, readable(place), of, options.get("repos") or ())
 
-        def find() -> Found:
-            return self._serving.lanes.near(chunk_id, asked.filters)
+        def find(filters: Filters) -> Found:
+            return self._serving.lanes.near(chunk_id, filters)
 
         def ranked(found: Found, most: int | None) -> list[RankedFile]:
             return rank_near(found.candidates, found.evidence)
@@ -166,18 +166,20 @@ class Index:
         self,
         query: Query,
         asked: _Asked,
-        find: Callable[[], Found],
+        find: Callable[[Filters], Found],
         ranked: Callable[[Found, int | None], list[RankedFile]],
     ) -> tuple[Found, list[Hit]]:
         """Ask the lanes until every hit can be shown: a commit may take a chunk away meanwhile."""
-        # A removal that was cut short leaves rows of a repository that no table speaks of any more.
-        known = {entry.name for entry in self.settings.repositories}
+        filters = asked.filters
+        configured = tuple(entry.name for entry in self.settings.repositories)
         before: list[str] = []
         for _ in range(ASKED_AT_MOST):
-            found = find()
-            gone = [key for key, one in found.candidates.items() if one.repo not in known]
-            for key in gone:
-                del found.candidates[key]
+            found = find(filters)
+            if not {repo for repo, _ in found.candidates.files} <= set(configured):
+                # A removal that was cut short leaves rows of which no table speaks any more.
+                limited = [name for name in filters.repos or configured if name in configured]
+                filters = replace(filters, repos=tuple(limited))
+                found = find(filters)
             chosen = choose(ranked(found, asked.limit), asked.per_file, asked.limit)
             hits = self._hits(query, found, chosen, asked.standing)
             ids = [chunk.chunk_id for _, chunk, _ in chosen]
@@ -224,7 +226,7 @@ class Index:
             raise NoConfiguration(
                 f"{self.settings.file} lists no repository; `codesearch repos add PATH` adds one"
             )
-        if "chunks" not in self.store.names():
+        if not self.store.has("chunks"):
             raise NotIndexed("nothing is indexed yet: run `codesearch index` first")
 
     def _standing(self) -> dict[str, dict[str, Any]]:
@@ -265,38 +267,30 @@ class Index:
         ids = [chunk.chunk_id for _, chunk, _ in chosen]
         rows, summaries = self._serving.lanes.shown(ids)
         shown = apart(chosen, rows)
-        places = {
-            lane: {chunk_id: place for place, chunk_id in enumerate(order, 1)}
-            for lane, order in found.order.items()
-        }
+        ranks = found.ranks([chunk for _, chunk, _ in chosen])
         return [
             Hit(
                 repo=chunk.repo,
                 path=chunk.path,
-                start_line=row["start_line"],
-                end_line=row["end_line"],
+                start_line=row.start_line,
+                end_line=row.end_line,
                 symbol=definition.name if definition is not None else chunk.symbol,
-                line=definition.start_line if definition is not None else row["start_line"],
+                line=definition.start_line if definition is not None else row.start_line,
                 kind=chunk.kind,
                 language=chunk.language,
                 summary=summaries.get(chunk.chunk_id, ""),
-                text=row["text"],
+                text=row.text,
                 score=round(file.score, 4),
-                lanes={n: p[chunk.chunk_id] for n, p in places.items() if chunk.chunk_id in p},
+                lanes=lanes,
                 more=more,
                 commit=standing.get(chunk.repo, {}).get("chunks_commit", ""),
                 indexed_at=standing.get(chunk.repo, {}).get("indexed_at"),
                 rules={rule: round(share, 4) for rule, share in file.rules.items()},
             )
-            for file, chunk, more in chosen
+            for (file, chunk, more), lanes in zip(chosen, ranks, strict=True)
             if (row := shown.get(chunk.chunk_id))
-            for definition in (_meant(query, chunk, row),)
+            for definition in (meant(query, chunk.symbol, row),)
         ]
-
-
-def _meant(query: Query, chunk: Candidate, row: Mapping[str, Any]) -> Definition | None:
-    inside = definitions(row["symbols"])
-    return meant(query, chunk.symbol, inside, row["text"], row["start_line"])
 
 
 def _written(file: Path) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from codesearch.lanes import Lanes
 from codesearch_resources.coverage import coverage
 from codesearch_resources.embedders.base import Embedder
 from codesearch_resources.embedders.make import embedder_of, make_embedder, set_of
-from codesearch_resources.sets import Sets, VectorSet, read_sets
+from codesearch_resources.sets import Sets, VectorSet, read_sets, sets_written
 from codesearch_resources.settings import Settings
 from codesearch_resources.store import SOON, Store
 
@@ -33,6 +33,7 @@ class Serving:
         self._settings, self._configured = settings, set_of(settings.embedder)
         self._opened: tuple[tuple[str, str], Store, Lanes] | None = None
         self._told: tuple[Sets, float, list[str]] | None = None
+        self._read: tuple[tuple[int, ...], Sets] | None = None
 
     def follow(self, settings: Settings) -> None:
         """Go by these settings from now on; their data folder is the one there was."""
@@ -59,13 +60,20 @@ class Serving:
 
     def notices(self) -> list[str]:
         """What a person should know about the vectors that are searched."""
-        found, now, told = read_sets(self._settings.data_dir), time.monotonic(), self._told
+        found, now, told = self._sets(), time.monotonic(), self._told
         if told is None or told[0] != found or now - told[1] > STANDS:
             told = self._told = (found, now, notices(self._settings, found, self._tables))
         return list(told[2])
 
+    def _sets(self) -> Sets:
+        """The sets as they stand now; their file is read when another has taken its place."""
+        written, read = sets_written(self._settings.data_dir), self._read
+        if read is None or read[0] != written:
+            self._read = read = (written, read_sets(self._settings.data_dir))
+        return read[1]
+
     def _now(self) -> tuple[Store, Lanes]:
-        found = read_sets(self._settings.data_dir)
+        found = self._sets()
         name = found.serving or self._configured.name
         # Opened anew at each switch: a handle from before may not see the last rows for a while.
         since = (name, found.switched_at)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from codesearch.definition_names import taken_apart
 from codesearch.query import Query
-from codesearch_resources.text import stems, words
+from codesearch_resources.text import words
 
 IN_NAME, IN_TEXT = 2.0, 1.0  # what an asked word is worth in a definition
 # Before a hit points at a definition: its lead over the second, and the share of the asked words it
@@ -27,21 +28,34 @@ class Definition:
     end_line: int
 
 
-def definitions(symbols: Sequence[Mapping[str, Any]] | None) -> list[Definition]:
-    """The definitions of a row of `chunks`."""
-    return [Definition(s["name"], s["start_line"], s["end_line"]) for s in symbols or ()]
+SHOWN = ("text", "start_line", "end_line", "symbols")  # columns of `chunks`
 
 
-def meant(
-    query: Query, symbol: str, inside: Sequence[Definition], text: str, first_line: int
-) -> Definition | None:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is shown of a chunk: its lines in the file, and the definitions inside."""
+
+    text: str
+    start_line: int
+    end_line: int
+    inside: Sequence[Definition]
+
+
+def shown(row: Mapping[str, Any]) -> Shown:
+    """What is shown of a row of `chunks`."""
+    inside = [Definition(s["name"], s["start_line"], s["end_line"]) for s in row["symbols"] or ()]
+    return Shown(row["text"], row["start_line"], row["end_line"], inside)
+
+
+def meant(query: Query, symbol: str, chunk: Shown) -> Definition | None:
     """The definition a question points at in a chunk; None where it is the chunk's own, or none is
     clear.
 
     One that is asked for by its name; else, of several, the one whose name and text hold at least
-    half of the asked words and clearly more than any other's, rare ones first. `text` is the
-    chunk's, whose first line is `first_line`.
+    half of the asked words and clearly more than any other's, rare ones first. `symbol` is the
+    chunk's own.
     """
+    inside = chunk.inside
     names = list(dict.fromkeys(one.name for one in inside))
     if set(names) <= {symbol}:
         return None
@@ -50,11 +64,11 @@ def meant(
         named = next((one for one in inside if asked & _spellings(one.name)), None)
         if named is not None or asked & _spellings(symbol):
             return named
-    if len(names) < 2 or len(inside) > MOST_DEFINITIONS or len(text) > MOST_TEXT:
+    if len(names) < 2 or len(inside) > MOST_DEFINITIONS or len(chunk.text) > MOST_TEXT:
         return None
-    lines = text.lower().split("\n")
-    texts = _texts(inside, dict(enumerate(lines, first_line)))
-    scores, held = _scores(query, inside, texts)
+    lowered = chunk.text.lower()
+    texts = _texts(inside, lowered.split("\n"), chunk.start_line)
+    scores, held = _scores(query, inside, texts, lowered)
     # Overloads, or a property and its setter, are no rivals of each other.
     best_of = {
         name: max(s for s, one in zip(scores, inside, strict=True) if one.name == name)
@@ -67,18 +81,21 @@ def meant(
 
 
 def _scores(
-    query: Query, inside: Sequence[Definition], texts: Sequence[str]
+    query: Query, inside: Sequence[Definition], texts: Sequence[str], text: str
 ) -> tuple[list[float], list[int]]:
-    """What each definition holds of a question, by weight and in words."""
-    names = [set(stems(_last_name(one.name))) for one in inside]
+    """What each definition holds of a question, by weight and in words; `text` holds `texts`."""
+    names = [taken_apart(one.name).own.words for one in inside]
+    in_any = frozenset[str]().union(*names)
     scores, held = [0.0] * len(inside), [0] * len(inside)
     together = (first + second for first, second in pairwise(query.stems))  # as in `back off`
     for word in (*query.stems, *together):
         # The stem of `repository` ends in an i.
         root = word.removesuffix("i") if len(word) > SHORTEST else word
-        looked_for = len(root) >= SHORTEST
+        in_text = IN_TEXT if len(root) >= SHORTEST and root in text else 0.0
+        if not in_text and word not in in_any:
+            continue
         worth = [
-            IN_NAME if word in name else IN_TEXT * (looked_for and root in own)
+            IN_NAME if word in name else in_text if in_text and root in own else 0.0
             for name, own in zip(names, texts, strict=True)
         ]
         rarity = math.log(1 + len(inside) / (1 + sum(map(bool, worth))))
@@ -87,25 +104,28 @@ def _scores(
     return scores, held
 
 
-def _texts(inside: Sequence[Definition], lines: Mapping[int, str]) -> list[str]:
+def _texts(inside: Sequence[Definition], lines: Sequence[str], first: int) -> list[str]:
     """The lines of each definition with those right above it, which are its comment; a class that
-    holds others has what is left."""
-    owner: dict[int, int] = {}
+    holds others has what is left. The first of the lines is line `first`."""
+    owner: list[int | None] = [None] * len(lines)
     by_size = sorted(range(len(inside)), key=lambda at: -_length(inside[at]))
     for at in by_size:  # what lies inside comes later
-        owner.update(dict.fromkeys(range(inside[at].start_line, inside[at].end_line + 1), at))
+        start = max(inside[at].start_line - first, 0)
+        end = max(start, min(inside[at].end_line + 1 - first, len(lines)))
+        owner[start:end] = [at] * (end - start)
     for at in by_size:
-        start = inside[at].start_line
-        above = owner.get(start - 1)
+        start = inside[at].start_line - first
+        above = owner[start - 1] if 0 < start <= len(lines) else None
         # Its comment is the class's so far, or nobody's.
-        while lines.get(start - 1, "").strip() and owner.get(start - 1) == above:
-            if above is not None and not _holds(inside[above], inside[at], start - 1):
+        while 0 < start <= len(lines) and lines[start - 1].strip() and owner[start - 1] == above:
+            if above is not None and not _holds(inside[above], inside[at], start - 1 + first):
                 break
             start -= 1
             owner[start] = at
     texts: list[list[str]] = [[] for _ in inside]
-    for line in sorted(owner):
-        texts[owner[line]].append(lines.get(line, ""))
+    for at_line, line in zip(owner, lines, strict=True):
+        if at_line is not None:
+            texts[at_line].append(line)
     return ["\n".join(own) for own in texts]
 
 

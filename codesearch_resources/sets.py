@@ -75,6 +75,15 @@ def read_sets(data_dir: Path) -> Sets:
         ) from error
 
 
+def sets_written(data_dir: Path) -> tuple[int, ...]:
+    """What tells the file as it stands now from any other; nothing when there is none."""
+    try:
+        found = os.stat(f"{data_dir}/{LANCE_FOLDER}/{SETS_FILE}")
+    except OSError:
+        return ()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def follow(data_dir: Path, configured: VectorSet, now: datetime | None = None) -> Sets:
     """Note the set that the settings name; the first of an index serves at once.
 

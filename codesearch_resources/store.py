@@ -171,13 +171,17 @@ class Store:
             return []
         return sorted(path.stem for path in self.folder.glob("*.lance"))
 
+    def has(self, name: str) -> bool:
+        """Whether a table exists."""
+        return os.path.isdir(f"{self.folder}/{name}.lance")
+
     def table(self, name: str) -> Any:
         """The opened LanceDB table.
 
         Raises MissingTable when it has not been made. Questions go through `ask`.
         """
         if name not in self._tables:
-            if not (self.folder / f"{name}.lance").is_dir():
+            if not self.has(name):
                 raise MissingTable(
                     f"no table {name} under {self.folder}; run `codesearch index`, which makes it"
                 )
@@ -244,12 +248,12 @@ class Store:
 
         One process at a time: LanceDB loses committed rows when two create one table.
         """
-        if all((self.folder / f"{name}.lance").is_dir() for name in self.specs):
+        if all(map(self.has, self.specs)):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".create.lock"):
             for name, spec in self.specs.items():
-                if not (self.folder / f"{name}.lance").is_dir():
+                if not self.has(name):
                     self._create_table(name, spec)
 
     def _create_table(self, name: str, spec: TableSpec) -> None:

@@ -1,11 +1,14 @@
 """Which chunk of a file is shown: what the lanes say of it, and what it is named."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codesearch.best_chunk import AskedNames, best_first
-from codesearch.candidates import LANES, Candidate, Evidence
+from codesearch.best_chunk import AskedNames, best_first, strengths
+from codesearch.candidates import Candidate, Evidence, known, some
 from codesearch.query import parse
 
 
@@ -19,8 +22,9 @@ def chunk(line: int, symbol: str = "", inside: tuple[str, ...] = ()) -> Candidat
 
 def first(question: str, *chunks: Candidate, **text: float) -> Candidate:
     """The chunk shown when only BM25 tells them apart: by id, else nothing."""
-    found = {one.chunk_id: text.get(one.chunk_id, 0.0) for one in chunks}
-    return best_first(AskedNames(parse(question)), chunks, Evidence({"bm25": found}))[0][0]
+    found = [text.get(one.chunk_id, 0.0) for one in chunks]
+    strengths = [one / (max(found) or 1.0) for one in found]
+    return best_first(AskedNames(parse(question)), chunks, strengths)[0][0]
 
 
 def test_a_definition_named_after_the_question_goes_before_one_that_mentions_its_words() -> None:
@@ -72,14 +76,20 @@ def test_every_chunk_is_kept_once_best_first_however_they_come(random: object, c
         chunk(n, ".".join(random.sample(words, 2)))  # type: ignore[attr-defined]
         for n in range(count)
     ]
-    said = {
-        lane: {c.chunk_id: random.random() for c in chunks}  # type: ignore[attr-defined]
-        for lane in LANES
-    }
+    said = {c: random.random() for c in chunks}  # type: ignore[attr-defined]
     asked = AskedNames(parse("open the row parser"))
-    ordered = best_first(asked, chunks, Evidence(said))
+    ordered = best_first(asked, chunks, list(said.values()))
     scores = [score for _, score in ordered]
     assert scores == sorted(scores, reverse=True)
     assert sorted(c.chunk_id for c, _ in ordered) == sorted(c.chunk_id for c in chunks)
     shuffle(chunks)
-    assert best_first(asked, chunks, Evidence(said)) == ordered
+    assert best_first(asked, chunks, [said[c] for c in chunks]) == ordered
+
+
+def test_each_lane_counts_against_the_best_chunk_of_a_file() -> None:
+    chunks = [chunk(1), chunk(50), replace(chunk(1), chunk_id="d", path="src/other.py")]
+    candidates = some(known(chunks), np.arange(3))
+    lanes = {"bm25": np.array([0.2, 0.4, 0.1]), "vectors": np.array([0.5, 0.0, 0.0])}
+    found = strengths(candidates, Evidence(lanes, np.zeros(2)))  # type: ignore[arg-type]
+    assert [one.path for one in candidates.all()] == ["src/other.py", *["src/store.py"] * 2]
+    assert found.tolist() == [2.0, 1.0, 0.25]

@@ -42,15 +42,15 @@ def find(
 
 
 def first(found: Found, lane: str) -> str:
-    return found.candidates[found.order[lane][0]].path
+    return found.candidates.all()[found.order[lane][0]].path  # type: ignore[index]
 
 
 def test_each_lane_finds_the_chunk_in_its_own_way(sample: Workspace) -> None:
     found = find(sample, "wait longer when the quota is used up")
     for lane in ("bm25", "vectors", "summary_bm25", "summary_vectors"):
         assert first(found, lane) == "src/api/client.py", lane
-    assert found.order["symbol"] == []
-    assert find(sample, "ParseHeader").order["symbol"]
+    assert not len(found.order["symbol"])
+    assert len(find(sample, "ParseHeader").order["symbol"])
 
 
 @pytest.mark.parametrize("spelling", ["ParseHeader", "parse_header", "parseheader", "parseHeader"])
@@ -61,8 +61,8 @@ def test_a_symbol_is_found_however_it_is_spelled(sample: Workspace, spelling: st
 def test_every_lane_keeps_to_the_filter(sample: Workspace) -> None:
     filters = make_filters(["web"], None, None, None)
     found = find(sample, "ParseHeader call_with_backoff drawSalesChart", filters)
-    assert {chunk.repo for chunk in found.candidates.values()} == {"web"}
-    assert any(found.order.values())
+    assert {repo for repo, _ in found.candidates.files} == {"web"}
+    assert any(map(len, found.order.values()))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,8 @@ def test_filters_let_through_in_memory_what_they_do_in_a_table(
         chunks = index._serving.lanes._held.chunks()
         assert chunks is not None
         found = index.store.read("chunks", ["chunk_id"], filters.where)["chunk_id"].to_pylist()
-        assert filters.fitting(chunks.candidates.values()) == set(found)
+        fitting = zip(filters.fitting(chunks.known.chunks), chunks.known.chunks, strict=True)
+        assert {chunk.chunk_id for fits, chunk in fitting if fits} == set(found)
 
 
 def test_a_held_index_keeps_to_the_filter_without_asking_a_table(
@@ -115,27 +116,27 @@ def test_evidence_lies_between_nought_and_one_and_the_best_is_one(sample: Worksp
     found = find(sample, "parse a header line")
     for lane in LANES:
         scores = found.evidence.lanes[lane]
-        assert all(0 <= score <= 1 for score in scores.values())
-        assert not scores or max(scores.values()) == pytest.approx(1)
+        assert len(scores) == len(found.candidates)
+        assert ((scores >= 0) & (scores <= 1)).all()
+        assert scores.max() == pytest.approx(1 if len(found.order[lane]) else 0)
 
 
 def test_what_only_words_found_has_a_similarity_below_the_nearest(
     sample: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes_module, "DEPTH", 1)
+    monkeypatch.setattr(lanes_module, "DEPTHS", dict.fromkeys(LANES, 1))
     found = find(sample, "ParseHeader drawSalesChart call_with_backoff")  # three definitions
-    scores = found.evidence.lanes["vectors"]
-    assert set(scores) == set(found.candidates)
-    nearest = found.order["vectors"]
-    rest = [scores[chunk] for chunk in scores.keys() - set(nearest)]
-    assert rest
-    assert rest == pytest.approx([BELOW * min(scores[c] for c in nearest)] * len(rest))
+    scores, nearest = found.evidence.lanes["vectors"], found.order["vectors"]
+    rest = np.delete(scores, nearest)
+    assert len(rest)
+    assert rest == pytest.approx([BELOW * scores[nearest].min()] * len(rest))
 
 
 def test_an_embedder_that_does_not_answer_costs_its_lanes_and_a_notice(sample: Workspace) -> None:
     found = find(sample, "quota is used up", embedder=Mute())
     assert first(found, "bm25") == "src/api/client.py"
-    assert found.order["vectors"] == found.order["summary_vectors"] == []
+    assert not len(found.order["vectors"])
+    assert not len(found.order["summary_vectors"])
     assert found.notices == ["asked without vectors: the server is away"]
 
 

@@ -4,14 +4,15 @@ import math
 from dataclasses import replace
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codesearch.candidates import Candidate, Evidence, File, LaneName
+from codesearch.candidates import Candidate, Evidence, File, LaneName, known, some
 from codesearch.query import parse
 from codesearch.ranking import TEXT_DECAY, TEXT_DEPTH, WEIGHTS, RankedFile, rank
-from codesearch.symbols import Definition, meant
+from codesearch.symbols import Definition, Shown, meant
 
 
 def chunk(
@@ -36,9 +37,14 @@ def ranked(
 ) -> list[RankedFile]:
     """The order of files; every chunk has the same evidence in bm25 and vectors unless given."""
     equal = {one.chunk_id: 0.5 for one in chunks}
-    found = lanes if lanes is not None else {"bm25": equal, "vectors": equal}
-    evidence = Evidence(found, central or {})
-    return rank(parse(query), {one.chunk_id: one for one in chunks}, evidence)
+    given = lanes if lanes is not None else {"bm25": equal, "vectors": equal}
+    candidates = some(known(chunks), np.arange(len(chunks)))
+    said = {
+        lane: np.array([scores.get(one.chunk_id, 0.0) for one in candidates.all()])
+        for lane, scores in given.items()
+    }
+    leant_on = np.array([(central or {}).get(file, 0.0) for file in candidates.files])
+    return rank(parse(query), candidates, Evidence(said, leant_on))
 
 
 def rules_of(files: list[RankedFile], path: str) -> dict[str, float]:
@@ -147,6 +153,15 @@ def test_a_word_that_stands_in_every_path_tells_none_apart() -> None:
     assert files[0].path == "net/retry.py"
     assert rules["file name"] == WEIGHTS["file name"]
     assert rules["directory"] < WEIGHTS["directory"] / 3
+
+
+def test_a_path_of_several_repositories_counts_as_often_as_there_are() -> None:
+    common = [chunk("src/index.ts", repo=f"r{n}") for n in range(6)]
+    spelled = [chunk(f"src{n}/index.ts", repo=f"r{n}") for n in range(6)]
+    one = chunk("src/router.ts")
+    same = rules_of(ranked("router index", *common, one), "src/router.ts")
+    other = rules_of(ranked("router index", *spelled, one), "src/router.ts")
+    assert same["path"] == other["path"]
 
 
 def test_the_variant_for_unix_goes_before_another_platforms() -> None:
@@ -309,20 +324,21 @@ def test_a_hit_points_at_the_definition_that_was_meant(query: str, expected: str
         Definition("Router.add_route", 2, 4),
         Definition("Router.resolve", 6, 9),
     ]
-    found = meant(parse(query), "Router", inside, "\n" * 8, 1)
+    found = meant(parse(query), "Router", Shown("\n" * 8, 1, 9, inside))
     assert (found.name if found is not None else "Router") == expected
 
 
 def test_a_chunk_of_one_definition_keeps_its_symbol() -> None:
     own = [Definition("Router.resolve", 3, 9)]
-    assert meant(parse("resolve"), "Router.resolve", own, "", 1) is None
-    assert meant(parse("resolve"), "", [], "", 1) is None
+    assert meant(parse("resolve"), "Router.resolve", Shown("", 3, 9, own)) is None
+    assert meant(parse("resolve"), "", Shown("", 3, 9, [])) is None
 
 
 def test_a_group_without_a_common_name_points_only_where_one_is_clear() -> None:
     inside = [Definition("read_rows", 1, 2), Definition("write_rows", 4, 5)]
-    assert meant(parse("write the rows"), "", inside, "\n" * 4, 1) == inside[1]
-    assert meant(parse("rows"), "", inside, "\n" * 4, 1) is None
+    chunk = Shown("\n" * 4, 1, 5, inside)
+    assert meant(parse("write the rows"), "", chunk) == inside[1]
+    assert meant(parse("rows"), "", chunk) is None
 
 
 STORE = """\
@@ -353,7 +369,7 @@ def test_what_a_definition_says_tells_which_was_meant(query: str, expected: str)
     names = {"Store": (11, 22), "Store.delete": (14, 15), "Store.replace": (17, 19)}
     names["Store.repository_row"] = (21, 22)
     inside = [Definition(name, *lines) for name, lines in names.items()]
-    found = meant(parse(query), "Store", inside, STORE, 11)
+    found = meant(parse(query), "Store", Shown(STORE, 11, 22, inside))
     assert (found.name if found is not None else "") == expected
 
 
@@ -394,27 +410,35 @@ INSIDE = [
 def test_a_comment_is_of_the_definition_below_it_and_overloads_are_one(
     query: str, expected: Definition | None
 ) -> None:
-    assert meant(parse(query), "", INSIDE, CLIENT, 1) == expected
+    assert meant(parse(query), "", Shown(CLIENT, 1, 15, INSIDE)) == expected
 
 
 def test_a_rare_word_tells_more_than_one_that_every_definition_has() -> None:
     inside = [Definition("first", 1, 1), Definition("second", 2, 2), Definition("third", 3, 3)]
     text = "read row cell grid\nread row cell grid\nread row mutex"
-    assert meant(parse("read the row under a mutex"), "", inside, text, 1) == inside[2]
+    assert meant(parse("read the row under a mutex"), "", Shown(text, 1, 3, inside)) == inside[2]
+
+
+def test_definitions_that_lie_outside_of_a_chunk_do_no_harm() -> None:
+    inside = [Definition("read_rows", 1, 7), Definition("write_rows", 11, 12)]
+    backwards = Definition("drop_rows", 40, 12)
+    chunk = Shown("a\nb\nc\nd", 10, 13, [*inside, backwards])
+    assert meant(parse("write the rows"), "", chunk) == inside[1]
 
 
 def test_a_lone_definition_is_pointed_at_by_its_name_alone() -> None:
     inside = [Definition("__all__", 1, 1)]
-    text = "__all__ = ['request', 'timeout']"
-    assert meant(parse("where is the timeout of a request kept"), "", inside, text, 1) is None
-    assert meant(parse("__all__"), "", inside, text, 1) == inside[0]
+    chunk = Shown("__all__ = ['request', 'timeout']", 1, 1, inside)
+    assert meant(parse("where is the timeout of a request kept"), "", chunk) is None
+    assert meant(parse("__all__"), "", chunk) == inside[0]
 
 
 @pytest.mark.parametrize(("count", "text"), [(20_000, "x"), (2, "x" * 5_000_000)])
 def test_a_huge_chunk_is_pointed_into_by_name_alone(count: int, text: str) -> None:
     inside = [Definition(f"value_{n}", 1, 1) for n in range(count)]
-    assert meant(parse("what is the value"), "", inside, text, 1) is None
-    assert meant(parse("value_1"), "", inside, text, 1) == inside[1]
+    chunk = Shown(text, 1, 1, inside)
+    assert meant(parse("what is the value"), "", chunk) is None
+    assert meant(parse("value_1"), "", chunk) == inside[1]
 
 
 WORDS = "parse header Router.resolve parse_http rust tests v1 windows event loop é 行 api a".split()
