@@ -157,7 +157,7 @@ def index_bench(
     entries = [
         {
             "name": slug(wanted.name),
-            "path": str(lay_out(wanted, clones[wanted.name], folder)),
+            "path": str(lay_out(wanted, clones[wanted.name], folder).resolve()),
             "root": wanted.root or ".",
         }
         for wanted in bench

@@ -10,8 +10,10 @@ from conftest import WorkTree
 
 from codesearch.cli import main
 from codesearch.errors import SearchError
-from codesearch.evaluation import find_clones, read_bench
+from codesearch.evaluation import find_clones, index_bench, read_bench
+from codesearch.search import Index
 from codesearch_resources.log_file import end_logs
+from codesearch_resources.settings import load
 
 SEND = "def send_request(url):\n    return url\n"
 ROUTE = "package web\n\nfunc ResolveRoute(path string) string {\n\treturn path\n}\n"
@@ -87,6 +89,17 @@ def test_a_benchmark_is_indexed_at_its_commits_and_asked_alone_and_merged(
 
 def table_versions(work: Path) -> set[str]:
     return {str(path) for path in work.rglob("*.lance/_versions/*")}
+
+
+def test_the_folder_to_work_in_may_be_relative(
+    bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wanted = read_bench(bench)[:1]
+    file = index_bench(wanted, find_clones(tmp_path / "clones", wanted), Path("work"))
+    end_logs()
+    with Index(load(file)) as index:
+        assert [hit.path for hit in index.search("send a request")] == ["lib/send.py"]
 
 
 def test_a_missing_clone_is_named(bench: Path, tmp_path: Path) -> None:
