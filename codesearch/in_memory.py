@@ -21,8 +21,8 @@ from codesearch_resources.store import ALL_ROWS
 
 ROWS_AT_MOST = 300_000  # of a table; above, nothing is held of it
 # Of the vectors of a table as they are stored (rounded, they take half as much again), of its
-# words, of what is shown of it; above, the table is asked. Measured at 94,384 chunks of 256 numbers:
-# 674 MB in all, 7 KB a chunk, and while `chunks` is read several hundred more.
+# words, of what is shown of it; above, the table is asked. Measured at 94,384 chunks of 256
+# numbers: 674 MB in all, 7 KB a chunk, and while `chunks` is read several hundred more.
 BYTES_AT_MOST = 192 * 2**20
 TABLES = 8  # whose rows' places are kept, those of tables as they were before among them
 DEFINES = 1.0  # what a chunk that defines an asked name is worth in its lane
