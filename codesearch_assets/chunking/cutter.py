@@ -288,18 +288,15 @@ class Cutter:
         return lead + self._descended(body.children)
 
     def _descended(self, nodes: list[Node]) -> list[Node]:
-        """Go down while one node has nearly all the rows and is no definition itself.
-
-        Of all there were: each of many `#elif` has nearly all of what the one before it has.
-        """
+        """Go down while one node has nearly all the rows and is no definition itself."""
+        # Of all there were: each of many `#elif` has nearly all of what the one before it has.
         whole = rows(nodes[-1])[1] - rows(nodes[0])[0] if nodes else 0
         while nodes:
             spans = [last - first for first, last in map(rows, nodes)]
             largest = max(range(len(nodes)), key=spans.__getitem__)
             node = nodes[largest]
-            if spans[largest] < whole * _DOMINANT or not node.child_count:
-                break
-            if definitions_of(node, node.type, self.grammar, False):
+            spread = spans[largest] < whole * _DOMINANT or not node.child_count
+            if spread or definitions_of(node, node.type, self.grammar, False):
                 break
             nodes = node.children
         return nodes
